@@ -1,0 +1,100 @@
+"""What a lab declares about itself.
+
+The web form, the API schema, validation, charts and the documentation all derive from this. Declarations import
+neither Django models nor torch: the web process and the child process of a run both load them.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kb.text import Text
+
+PresetName = Literal["quick", "standard", "gpu"]
+
+# A model by its name on the allow-list (setting LAB_MODELS); which names are allowed is checked in labs.parameters,
+# because it is the operator's decision and not the lab's.
+ModelName = Annotated[str, Field(max_length=100, json_schema_extra={"format": "model"})]
+
+
+class Parameters(BaseModel):
+    """Base class of a lab's parameters: typed, bounded, nothing unknown, every field with a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def parameter(default: Any, title: Text, help: Text, **constraints: Any) -> Any:
+    """A parameter field with a title and a help text in both languages, and bounds such as `ge` and `le`."""
+    extra = {"title_zh": title.zh, "description_zh": help.zh}
+    return Field(default, title=title.en, description=help.en, json_schema_extra=extra, **constraints)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One quantity that a lab logs.
+
+    `stochastic` is False only where the same parameters give the same value for every seed (a parameter count):
+    a single seed settles such a metric and no other.
+    """
+
+    name: str
+    title: Text
+    unit: str
+    stochastic: bool = True
+    better: Literal["lower", "higher", ""] = ""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture of one metric: `x` and `series` name settings of the points.
+
+    Points that lack `x` are left out, and so are points whose settings contradict `where`.
+    """
+
+    metric: str
+    title: Text
+    x: str
+    series: str = ""
+    kind: Literal["line", "bar"] = "line"
+    log_x: bool = False
+    log_y: bool = False
+    x_title: Text = Text()
+    series_titles: dict[str, Text] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Ready-made parameters. `expected_seconds` is a first guess on two CPU cores, shown until this site knows better."""
+
+    params: dict[str, Any]
+    seeds: tuple[int, ...]
+    expected_seconds: int
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab: what it asks, what can be set, what it measures and how that is drawn.
+
+    `version` goes up whenever the experiment's code changes what its numbers mean; evidence of an older version is stale.
+    `takeaway` is what to say in the interview, Markdown, and may hold `[[claim:…]]`.
+    """
+
+    slug: str
+    version: int
+    title: Text
+    question: Text
+    summary: Text
+    takeaway: Text
+    parameters: type[Parameters]
+    metrics: tuple[Metric, ...]
+    charts: tuple[Chart, ...]
+    presets: dict[PresetName, Preset]
+
+    def metric(self, name: str) -> Metric:
+        """The metric of that name; KeyError names the lab and what it has."""
+        for metric in self.metrics:
+            if metric.name == name:
+                return metric
+        raise KeyError(f"Lab {self.slug} has no metric {name!r}; it has {', '.join(m.name for m in self.metrics)}")
