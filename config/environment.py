@@ -1,0 +1,58 @@
+"""Readers for settings that come from the environment.
+
+A wrong value stops the start with the variable's name; nothing is guessed. Every variable that is read is kept in
+`READ`, so that a test can compare them with the operator guide's table.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+READ: set[str] = set()
+
+
+def env_str(name: str, default: str = "", *, choices: tuple[str, ...] = ()) -> str:
+    READ.add(name)
+    value = os.environ.get(name, "") or default
+    if choices and value not in choices:
+        raise ImproperlyConfigured(f"Unexpected value {name}={value!r}, use one of: {', '.join(choices)}")
+    return value
+
+
+def env_bool(name: str, default: bool) -> bool:
+    return env_str(name, str(default), choices=("True", "False")) == "True"
+
+
+def env_int(name: str, default: int, *, low: int, high: int) -> int:
+    value = env_str(name, str(default))
+    if not value.lstrip("-").isdigit() or not low <= int(value) <= high:
+        raise ImproperlyConfigured(f"Unexpected value {name}={value!r}, use a whole number from {low} to {high}")
+    return int(value)
+
+
+def env_list(name: str, default: list[str]) -> list[str]:
+    return [part.strip() for part in env_str(name, ",".join(default)).split(",") if part.strip()]
+
+
+def env_secret(name: str) -> str:
+    """The variable, or the content of the file that `<name>_FILE` points to (docker secrets)."""
+    path = env_str(f"{name}_FILE")
+    if not path:
+        return env_str(name)
+    try:
+        return Path(path).read_text().strip()
+    except OSError as e:
+        raise ImproperlyConfigured(f"Unexpected value {name}_FILE={path!r}: {e.strerror}") from e
+
+
+def database_from_url(name: str, url: str) -> dict[str, Any]:
+    """Django's database dictionary from a URL that came from the variable `name`."""
+    config: dict[str, Any] = {}
+    if url.startswith(("postgres://", "postgresql://", "sqlite:///")):
+        config = environ.Env.db_url_config(url)
+    if not config.get("NAME"):
+        raise ImproperlyConfigured(f"Unexpected value in {name}: use postgres://user:password@host/name or sqlite:///path")
+    return config

@@ -1,0 +1,38 @@
+"""The way to the worker: tasks are sent by name, because the web process must not import what runs them."""
+
+from celery import Celery
+from celery.exceptions import OperationalError
+from kombu.exceptions import OperationalError as BrokerError
+
+app = Celery("proofdeck")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+
+RUN_LAB = "worker.run_lab"
+
+
+class BrokerDown(RuntimeError):
+    """The message could not be handed to the broker."""
+
+
+def ring(run_id: int, *, countdown: float = 0) -> None:
+    """Tell the workers that a run is waiting. The row is the truth; this is only the doorbell."""
+    try:
+        app.send_task(RUN_LAB, args=[run_id], countdown=countdown, retry=True, retry_policy={"max_retries": 2})
+    except (OperationalError, BrokerError) as e:
+        raise BrokerDown(str(e)) from e
+
+
+def check_broker() -> None:
+    """Raise BrokerDown unless the broker answers."""
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=2)
+            connection.default_channel.client.ping()
+    except Exception as e:  # redis and kombu raise different families; the caller only needs "down, because"
+        raise BrokerDown(f"{type(e).__name__}: {e}") from e
+
+
+def live_workers() -> list[str]:
+    """Names of the workers that answer within a second; one answer is enough."""
+    replies = app.control.ping(timeout=1.0, limit=1) or []
+    return [name for reply in replies for name in reply]
