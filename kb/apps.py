@@ -1,0 +1,17 @@
+from django.apps import AppConfig
+
+
+class KbConfig(AppConfig):
+    name = "kb"
+    verbose_name = "Knowledge base"
+
+    def ready(self) -> None:
+        from kb import links
+        from kb.content import registry
+        from kb.markup import register_inline
+        from kb.sources import CONTENT_TYPES
+
+        for content_type in CONTENT_TYPES:
+            registry.register(content_type)
+        register_inline("point", links.point_links)
+        register_inline("reference", links.reference_links)

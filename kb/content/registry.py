@@ -1,0 +1,71 @@
+"""What kinds of content there are, and in which order they are imported.
+
+Each app registers its own kinds in AppConfig.ready(), so that kb can walk the whole of `content/` without knowing them.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from kb.schema import Source
+
+
+@dataclass(frozen=True)
+class Item:
+    """A validated item, the file (relative to the content folder) and the line where it begins."""
+
+    source: Any
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong (or doubtful) in a content file."""
+
+    file: str
+    line: int
+    code: str
+    message: str
+    level: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message} [{self.code}]"
+
+
+@dataclass(frozen=True)
+class ContentType:
+    """One kind of item.
+
+    `folder` holds one file an item; or `file` holds a list of them under the key `name`. `save` writes validated sources
+    to the database, inside the import's transaction. `check` finds what a schema cannot see. `inline` is the kind under
+    which texts refer to the items: `claim` for `[[claim:slug]]`.
+    """
+
+    name: str  # plural: topics, points, questions …
+    schema: type[Source]
+    save: Callable[[list[Any]], None]
+    folder: str = ""
+    file: str = ""
+    key: str = "slug"  # the field that identifies an item
+    path: Callable[[Any], str] | None = None  # where an item's file belongs, below the content folder
+    check: Callable[[dict[str, list[Item]]], Iterable[Problem]] | None = None
+    inline: str = ""
+    keys: Callable[[Any], list[str]] | None = None  # all the slugs of an item, where it holds more than its own
+    order: int = 0  # importing goes by order: what is referred to first
+
+
+_types: dict[str, ContentType] = {}
+
+
+# Called at the end of an import, inside its transaction, with the content folder.
+after_import: list[Callable[[Path], None]] = []
+
+
+def register(content_type: ContentType) -> None:
+    _types[content_type.name] = content_type
+
+
+def content_types() -> list[ContentType]:
+    return sorted(_types.values(), key=lambda t: t.order)

@@ -1,0 +1,97 @@
+"""Topics, references and knowledge points."""
+
+from django.db import models
+from django.urls import reverse
+
+
+class Topic(models.Model):
+    slug = models.SlugField(max_length=80, unique=True)
+    position = models.PositiveIntegerField(default=0)
+    title_en = models.CharField(max_length=200, blank=True)
+    title_zh = models.CharField(max_length=200, blank=True)
+    summary_en = models.TextField(blank=True)
+    summary_zh = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["position", "slug"]
+
+    def __str__(self) -> str:
+        return self.title_en or self.slug
+
+    def get_absolute_url(self) -> str:
+        return reverse("kb-topic", args=[self.slug])
+
+
+class Reference(models.Model):
+    """A work that texts cite as `[@key]`."""
+
+    key = models.SlugField(max_length=80, unique=True)
+    title = models.CharField(max_length=300)
+    authors = models.CharField(max_length=500)
+    year = models.PositiveSmallIntegerField()
+    venue = models.CharField(max_length=200, blank=True)
+    arxiv = models.CharField(max_length=20, blank=True)
+    doi = models.CharField(max_length=200, blank=True)
+    url = models.URLField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ["key"]
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.title}"
+
+    def get_absolute_url(self) -> str:
+        return f"{reverse('kb-references')}#{self.key}"
+
+    def link(self) -> str:
+        """Where the work can be read; empty when only its name is known."""
+        if self.url:
+            return self.url
+        if self.arxiv:
+            return f"https://arxiv.org/abs/{self.arxiv}"
+        return f"https://doi.org/{self.doi}" if self.doi else ""
+
+
+class Point(models.Model):
+    """A knowledge point. Every text but the title is Markdown."""
+
+    # The parts of a point in reading order.
+    PARTS = ("definition", "mechanism", "practice", "mistake", "example")
+
+    slug = models.SlugField(max_length=80, unique=True)
+    topic = models.ForeignKey(Topic, models.PROTECT, related_name="points")
+    position = models.PositiveIntegerField(default=0)
+    title_en = models.CharField(max_length=200, blank=True)
+    title_zh = models.CharField(max_length=200, blank=True)
+    definition_en = models.TextField(blank=True)
+    definition_zh = models.TextField(blank=True)
+    mechanism_en = models.TextField(blank=True)
+    mechanism_zh = models.TextField(blank=True)
+    practice_en = models.TextField(blank=True)
+    practice_zh = models.TextField(blank=True)
+    mistake_en = models.TextField(blank=True)
+    mistake_zh = models.TextField(blank=True)
+    example_en = models.TextField(blank=True)
+    example_zh = models.TextField(blank=True)
+    prerequisites = models.ManyToManyField("self", symmetrical=False, related_name="leads_to", blank=True)
+    covers = models.JSONField(default=list, blank=True)
+
+    class Meta:
+        ordering = ["topic__position", "position", "slug"]
+
+    def __str__(self) -> str:
+        return self.title_en or self.slug
+
+    def get_absolute_url(self) -> str:
+        return reverse("kb-point", args=[self.slug])
+
+
+class ContentImport(models.Model):
+    """One import of `content/`; an unchanged tree is recognised by its digest."""
+
+    digest = models.CharField(max_length=64)
+    counts = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.created_at:%Y-%m-%d %H:%M} {self.digest[:12]}"
