@@ -1,0 +1,189 @@
+"""Runs with their metrics and artefacts, and claims with their verdicts."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+
+from kb.models import Point, Topic
+from labs.catalog import get_lab
+from labs.declaration import Lab
+
+
+class Run(models.Model):
+    """One lab run. The row is the truth; the task that executes it carries only its id."""
+
+    QUEUED, RUNNING, SUCCEEDED = "queued", "running", "succeeded"
+    FAILED, CANCELLED, TIMED_OUT = "failed", "cancelled", "timed_out"
+    STATUSES = [
+        (QUEUED, "queued"),
+        (RUNNING, "running"),
+        (SUCCEEDED, "succeeded"),
+        (FAILED, "failed"),
+        (CANCELLED, "cancelled"),
+        (TIMED_OUT, "timed out"),
+    ]
+    LIVE = (QUEUED, RUNNING)
+
+    # "reference" runs ship with the project; "site" runs were asked for here.
+    SITE, REFERENCE = "site", "reference"
+    ORIGINS = [(SITE, "this site"), (REFERENCE, "reference")]
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="runs")
+    origin = models.CharField(max_length=10, choices=ORIGINS, default=SITE)
+    lab_slug = models.CharField(max_length=80)
+    lab_version = models.PositiveIntegerField()
+    preset = models.CharField(max_length=20, blank=True)
+    params = models.JSONField(default=dict)
+    seeds = models.JSONField(default=list)
+    # Same lab, version, parameters and seeds: the same question.
+    question_key = models.CharField(max_length=64)
+
+    status = models.CharField(max_length=10, choices=STATUSES, default=QUEUED)
+    reason = models.TextField(blank=True)  # why it did not succeed, and what to change
+    traceback = models.TextField(blank=True)  # for the operator
+    log_tail = models.TextField(blank=True)
+    cancel_requested = models.BooleanField(default=False)
+    attempt = models.PositiveIntegerField(default=0)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    progress_done = models.FloatField(default=0)
+    progress_total = models.FloatField(default=0)
+    progress_note = models.CharField(max_length=200, blank=True)
+
+    environment = models.JSONField(default=dict)
+    durations = models.JSONField(default=dict)
+    finished_points = models.JSONField(default=list)  # [key, seed] pairs that need no computing again
+    evidence_digest = models.CharField(max_length=64, blank=True)  # of the shipped record (reference runs)
+
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            # The twin of a submission, and the evidence for a claim.
+            models.Index(fields=["question_key"], name="run_question_key"),
+            models.Index(fields=["lab_slug", "origin", "status"], name="run_lab_origin_status"),
+            # A reader's own list.
+            models.Index(fields=["owner", "-id"], name="run_owner_newest"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["lab_slug", "preset"], condition=Q(origin="reference"), name="one_reference_run_per_preset"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Run {self.pk} of {self.lab_slug} ({self.status})"
+
+    def get_absolute_url(self) -> str:
+        return reverse("labs-run", args=[self.pk])
+
+    @property
+    def lab(self) -> Lab:
+        return get_lab(self.lab_slug)
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in self.LIVE
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the lab's code has changed its meaning since."""
+        return self.lab_version != self.lab.version
+
+    @property
+    def percent(self) -> int:
+        if self.status == self.SUCCEEDED:
+            return 100
+        return min(99, int(100 * self.progress_done / self.progress_total)) if self.progress_total else 0
+
+
+class MetricValue(models.Model):
+    """One number of a run. Without a step it is a result, with a step a point of a curve."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="values")
+    name = models.CharField(max_length=80)
+    point = models.CharField(max_length=200, blank=True)
+    seed = models.BigIntegerField(default=0)
+    step = models.PositiveIntegerField(null=True, blank=True)
+    value = models.FloatField()
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            # A number delivered twice is stored once; NULL steps count as equal.
+            models.UniqueConstraint(
+                fields=["run", "name", "point", "seed", "step"], name="metric_value_once", nulls_distinct=False
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.point}] = {self.value}"
+
+
+class Artifact(models.Model):
+    """A file that a run produced, below RUNS_DIR/<run id>/."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="artifacts")
+    name = models.CharField(max_length=200)
+    size = models.PositiveBigIntegerField()  # bytes
+    sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["run", "name"], name="artifact_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Claim(models.Model):
+    """A checkable statement. Its verdict is computed by `labs.verdicts`, never typed."""
+
+    METHODS = [(m, m) for m in ("formula", "simulation", "measurement", "citation")]
+    REPRODUCED, REFUTED, PARTLY = "reproduced", "refuted", "partly"
+    CITED, UNSUPPORTED, AWAITING = "cited", "unsupported", "awaiting"
+    VERDICTS = [
+        (REPRODUCED, "reproduced"),
+        (REFUTED, "refuted"),
+        (PARTLY, "partly"),
+        (CITED, "cited"),
+        (UNSUPPORTED, "unsupported"),
+        (AWAITING, "awaiting run"),
+    ]
+
+    slug = models.SlugField(max_length=80, unique=True)
+    topic = models.ForeignKey(Topic, models.PROTECT, related_name="claims")
+    method = models.CharField(max_length=20, choices=METHODS)
+    statement_en = models.TextField(blank=True)
+    statement_zh = models.TextField(blank=True)
+    often_said_en = models.TextField(blank=True)
+    often_said_zh = models.TextField(blank=True)
+    note_en = models.TextField(blank=True)
+    note_zh = models.TextField(blank=True)
+    assumptions_en = models.TextField(blank=True)
+    assumptions_zh = models.TextField(blank=True)
+    unit = models.CharField(max_length=40, blank=True)
+    source = models.CharField(max_length=80)
+    place = models.CharField(max_length=200, blank=True)
+    cited = models.FloatField(null=True, blank=True)
+    settles = models.JSONField(default=list, blank=True)
+    checks = models.JSONField(default=list, blank=True)  # labs.schema.CheckSource, as written
+    points = models.ManyToManyField(Point, related_name="claims", blank=True)  # those whose text shows the claim
+
+    # Computed by labs.services.claims_recompute:
+    verdict = models.CharField(max_length=20, choices=VERDICTS, default=AWAITING)
+    findings = models.JSONField(default=list)  # one labs.verdicts.Finding per check, in the order of `checks`
+    decided_by = models.ManyToManyField(Run, related_name="decides", blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["topic__position", "slug"]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    def get_absolute_url(self) -> str:
+        return reverse("labs-claim", args=[self.slug])
