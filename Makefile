@@ -1,0 +1,39 @@
+# `make up` is all that a new clone needs. Paths are relative, so that a clone may live in a folder with spaces.
+
+# Recipes are plain commands without a shell between make and Python, so that a SIGTERM to make reaches Python.
+BOOTSTRAP = $(or $(shell command -v python3 || command -v python3.11 || command -v python3.12 || command -v python3.13),\
+	$(error Python 3.11 or newer is needed; on Debian or Ubuntu: apt install python3 python3-venv)) bootstrap.py
+PYTHON = .venv/bin/python
+CODE = bootstrap.py manage.py config kb labs quiz worker tests bench scripts
+
+.PHONY: setup up test bench lint fmt
+
+setup:
+	@$(BOOTSTRAP)
+	@$(PYTHON) manage.py prepare
+
+up:
+	@$(BOOTSTRAP)
+	@$(PYTHON) manage.py up $(ARGS)
+
+test:
+	@$(BOOTSTRAP) --dev
+	@$(PYTHON) -m worker.models prepare smollm2-135m
+	$(PYTHON) -m pytest $(ARGS)
+
+bench:
+	@$(BOOTSTRAP)
+	$(PYTHON) -m bench $(ARGS)
+
+lint:
+	@$(BOOTSTRAP) --dev
+	$(PYTHON) -m ruff check $(CODE)
+	$(PYTHON) -m ruff format --check $(CODE)
+	$(PYTHON) -m mypy $(CODE)
+	$(PYTHON) -m djlint --lint templates
+
+fmt:
+	@$(BOOTSTRAP) --dev
+	$(PYTHON) -m ruff check --fix $(CODE)
+	$(PYTHON) -m ruff format $(CODE)
+	$(PYTHON) -m djlint --reformat --quiet templates
