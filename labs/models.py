@@ -113,9 +113,12 @@ class MetricValue(models.Model):
     class Meta:
         ordering = ["pk"]
         constraints = [
-            # A number delivered twice is stored once; NULL steps count as equal.
+            # A number delivered twice is stored once. Two constraints, because NULLs differ from each other in an index.
             models.UniqueConstraint(
-                fields=["run", "name", "point", "seed", "step"], name="metric_value_once", nulls_distinct=False
+                fields=["run", "name", "point", "seed"], condition=Q(step=None), name="result_once"
+            ),
+            models.UniqueConstraint(
+                fields=["run", "name", "point", "seed", "step"], condition=Q(step__isnull=False), name="curve_value_once"
             ),
         ]
 
