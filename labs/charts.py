@@ -6,6 +6,7 @@ A chart never stands alone: the page prints the same numbers in a table beside i
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 from xml.etree.ElementTree import Element, SubElement, tostring
 
@@ -148,8 +149,7 @@ def bar_chart(
     frame = Frame(svg, x, y, y_title)
     _draw_y_axis(frame, width)
     _draw_x_axis(frame, list(enumerate(categories)), x_title, width, height)
-    for position, (index, one) in enumerate(_coloured(series)):
-        _draw_bar_series(frame, one, index, position, len(series), categories)
+    _draw_bars(frame, series, categories)
     if y_line is not None:
         _draw_claimed(frame, y_line, width)
     return _to_html(box)
@@ -191,22 +191,25 @@ def log_ticks(low: float, high: float, values: Iterable[float]) -> tuple[float, 
         first, last = round(math.log2(low)), round(math.log2(high))
         step = math.ceil((last - first + 1) / 10)
         return tuple(2.0**i for i in range(first, last + 1, step))
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    factors = (1, 2, 5) if len(decades) <= 4 else (1,)
-    ticks = [m * 10.0**n for n in decades for m in factors]
+    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
+    factors = (1, 2, 5) if len(decades) <= 6 else (1,)
+    ticks = [float(f"{m}e{n}") for n in decades for m in factors]
     inside = tuple(t for t in ticks if low <= t <= high)
     if len(inside) >= 2:
         return inside
-    return max(t for t in ticks if t <= low), min(t for t in ticks if t >= high)
+    below = max(t for t in ticks if t <= low)
+    return below, min(t for t in ticks if t >= high and t > below)
 
 
 def format_tick(value: float, ticks: Sequence[float]) -> str:
-    """A tick's label: all of one linear axis have the same number of decimals; millions and more get a suffix."""
-    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if max(abs(t) for t in ticks) >= size and value:
-            return f"{value / size:.4g}{suffix}" if abs(value) >= size / 1000 else f"{value:g}"
-    steps = [b - a for a, b in zip(ticks, ticks[1:], strict=False)]
-    if not steps or max(steps) > 1.001 * min(steps):
+    """A tick's label: even ticks share their decimals and their suffix (k, M, G); uneven ones each have their own."""
+    steps = [b - a for a, b in pairwise(ticks)]
+    is_even = bool(steps) and max(steps) <= 1.001 * min(steps)
+    largest = max(abs(t) for t in ticks) if is_even else abs(value)
+    for least, size, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if value and largest >= least and (is_even or size > 1e3):
+            return f"{value / size:.4g}{suffix}"
+    if not is_even:
         return f"{value:.6g}"
     decimals = max(0, -math.floor(math.log10(steps[0]) + 1e-9))
     return f"{value:,.{decimals}f}" if decimals <= 6 else f"{value:.3g}"
@@ -341,21 +344,22 @@ def _draw_line_series(frame: Frame, one: Series, index: int) -> None:
         _add(marker, "title", _value_text(one.label, f"{point.x:g}", point))
 
 
-def _draw_bar_series(
-    frame: Frame, one: Series, index: int, position: int, count: int, categories: Sequence[str]
-) -> None:
-    group = _add(frame.svg, "g", class_=f"s{index} {one.role}")
+def _draw_bars(frame: Frame, series: Sequence[Series], categories: Sequence[str]) -> None:
     slot = (frame.x.place(1) - frame.x.place(0)) * 0.76
-    bar_width = min(slot / count, 72)
-    for point in one.points:
-        left = frame.x.place(point.x) + (position - count / 2) * bar_width
-        top, zero = sorted((frame.y.place(point.y), frame.y.place(0)))
-        bar = _add(
-            group, "rect", x=left + 1.5, y=top, width=max(bar_width - 3, 1), height=zero - top, rx="2", class_="bar"
-        )
-        _add(bar, "title", _value_text(one.label, categories[int(point.x)], point))
-        if point.ends:
-            _draw_whisker(group, frame, point, left + bar_width / 2)
+    bar_width = min(slot / len(series), 72)
+    for position, (index, one) in enumerate(_coloured(series)):
+        group = _add(frame.svg, "g", class_=f"s{index} {one.role}")
+        for point in one.points:
+            left = frame.x.place(point.x) + (position - len(series) / 2) * bar_width
+            bar = _draw_bar(group, frame, point.y, left + 1.5, max(bar_width - 3, 1))
+            _add(bar, "title", _value_text(one.label, categories[int(point.x)], point))
+            if point.ends:
+                _draw_whisker(group, frame, point, left + bar_width / 2)
+
+
+def _draw_bar(group: Element, frame: Frame, value: float, left: float, width: float) -> Element:
+    top, bottom = sorted((frame.y.place(value), frame.y.place(0)))
+    return _add(group, "rect", x=left, y=top, width=width, height=bottom - top, rx="2", class_="bar")
 
 
 def _draw_whisker(group: Element, frame: Frame, point: PlotPoint, x: float) -> None:
