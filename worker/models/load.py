@@ -1,0 +1,40 @@
+"""Loading models and tokenizers from the store: local files, safetensors, no code from elsewhere."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
+
+from worker.models.store import model_folder, model_source
+from worker.models.tiny import tiny_model, tiny_tokenizer
+
+disable_progress_bar()  # the log of a run is read afterwards
+
+
+def load_causal_lm(name: str, *, dtype: torch.dtype, device: str, cache_dir: Path) -> PreTrainedModel:
+    """A prepared language model in evaluation mode; ValueError for a name that is none."""
+    source = model_source(name)
+    if source.kind != "causal-lm":
+        raise ValueError(f"Model {name!r} is an {source.kind}, not a causal language model")
+    if not source.package:
+        model: PreTrainedModel = tiny_model().to(dtype)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(
+            str(model_folder(name, cache_dir)),
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+    return model.to(device).eval()
+
+
+def load_tokenizer(name: str, *, cache_dir: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer that goes with a model."""
+    if not model_source(name).package:
+        return tiny_tokenizer()
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        str(model_folder(name, cache_dir)), local_files_only=True, trust_remote_code=False
+    )
+    return tokenizer
