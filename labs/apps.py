@@ -1,0 +1,26 @@
+from pathlib import Path
+
+from django.apps import AppConfig
+
+
+class LabsConfig(AppConfig):
+    name = "labs"
+
+    def ready(self) -> None:
+        from kb.content import registry
+        from kb.markup import register_inline
+        from labs.chips import claim_chips
+        from labs.sources import CONTENT_TYPES
+
+        for content_type in CONTENT_TYPES:
+            registry.register(content_type)
+        registry.after_import.append(_import_evidence)
+        register_inline("claim", claim_chips)
+
+
+def _import_evidence(folder: Path) -> None:
+    """Evidence first, because it decides the verdicts."""
+    from labs.services import claims_recompute, evidence_import
+
+    evidence_import(folder)
+    claims_recompute()

@@ -1,0 +1,52 @@
+"""`[[claim:slug]]` in a text: the value with its verdict, leading to the evidence."""
+
+from collections.abc import Iterable
+
+from django.utils.html import format_html, strip_tags
+from django.utils.translation import gettext as _
+
+from labs.models import Claim
+from labs.numbers import format_quantity
+from kb.text import Language, pick
+
+# What a chip shows instead of a number while there is none.
+NO_VALUE = "—"
+
+
+def claim_value(claim: Claim) -> float | None:
+    """What was found; before anything was found, what is expected; for a citation, what the source says."""
+    if claim.method == "citation":
+        return claim.cited
+    finding = claim.findings[0] if claim.findings else {}
+    if finding.get("value") is not None:
+        return float(finding["value"])
+    expected = claim.checks[0].get("expected") if claim.checks else None
+    return None if expected is None else float(expected)
+
+
+def verdict_title(verdict: str) -> str:
+    return {
+        Claim.REPRODUCED: _("reproduced"),
+        Claim.REFUTED: _("refuted"),
+        Claim.PARTLY: _("partly true"),
+        Claim.CITED: _("cited"),
+        Claim.UNSUPPORTED: _("unsupported"),
+        Claim.AWAITING: _("awaiting run"),
+    }[verdict]
+
+
+def claim_chip(claim: Claim, language: Language) -> str:
+    value = claim_value(claim)
+    return format_html(
+        '<a class="chip chip-{verdict}" href="{url}" title="{statement}">'
+        '<span class="chip-value">{value}</span> <span class="visually-hidden">({title})</span></a>',
+        verdict=claim.verdict,
+        url=claim.get_absolute_url(),
+        statement=strip_tags(pick(claim, "statement", language)),
+        value=NO_VALUE if value is None else format_quantity(value, claim.unit),
+        title=verdict_title(claim.verdict),
+    )
+
+
+def claim_chips(slugs: Iterable[str], language: Language) -> dict[str, str]:
+    return {claim.slug: claim_chip(claim, language) for claim in Claim.objects.filter(slug__in=list(slugs))}

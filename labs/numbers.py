@@ -1,0 +1,42 @@
+"""Every number that a reader sees is written here."""
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+# Units that are words and therefore differ between the languages; symbols (GB, ms, %) stay as they are.
+WORD_UNITS = {
+    "parameters": gettext_noop("parameters"),
+    "nats": gettext_noop("nats"),
+    "nats per token": gettext_noop("nats per token"),
+    "bits": gettext_noop("bits"),
+    "bits per parameter": gettext_noop("bits per parameter"),
+    "bytes": gettext_noop("bytes"),
+    "ratio": gettext_noop("ratio"),
+    "share": gettext_noop("share"),
+    "seconds": gettext_noop("seconds"),
+    "logits": gettext_noop("logits"),
+    "FLOPs": gettext_noop("FLOPs"),
+}
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def format_number(value: float) -> str:
+    """Counts in full with separators, everything else to three significant digits: `4,718,592`, `0.697`, `1.50×10⁻⁴`."""
+    if value == int(value) and abs(value) < 1e9:
+        return f"{int(value):,}"
+    if 1e-3 <= abs(value) < 1e6:
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa}×10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+
+
+def format_unit(unit: str) -> str:
+    return _(WORD_UNITS[unit]) if unit in WORD_UNITS else unit
+
+
+def format_quantity(value: float, unit: str) -> str:
+    """`0.697 nats`, `37,748,736 parameters`, `99 %`; a ratio's unit goes without saying, a factor's is ×."""
+    if unit in ("", "ratio", "share"):
+        return format_number(value)
+    return f"{format_number(value)}{'' if unit == '×' else ' '}{format_unit(unit)}"

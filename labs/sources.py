@@ -1,0 +1,89 @@
+"""Claims: from content files to the database, and the checks that a schema cannot make."""
+
+import math
+from collections.abc import Iterable, Iterator
+
+from kb.content.checks import Items, check_known
+from kb.content.registry import ContentType, Problem
+from kb.markup import inline_references
+from kb.models import Point, Topic
+from kb.sources import ids_by_slug, text_columns
+from labs.catalog import UnknownLab, get_lab
+from labs.formulas import FORMULAS
+from labs.models import Claim
+from labs.schema import CheckSource, ClaimSource
+
+FOLKLORE = "folklore"
+
+
+def save_claims(sources: list[ClaimSource]) -> None:
+    topics = ids_by_slug(Topic)
+    for source in sources:
+        values = text_columns(source, "statement", "often_said", "note", "assumptions")
+        values |= source.model_dump(include={"method", "unit", "source", "place", "cited", "settles"})
+        values |= {"topic_id": topics[source.topic]}
+        values |= {"checks": [check.model_dump(exclude_defaults=True) for check in source.checks]}
+        Claim.objects.update_or_create(slug=source.slug, defaults=values)
+    _link_points()
+
+
+def _link_points() -> None:
+    """Remember which points show which claims, so that a claim's page can list them."""
+    claims = ids_by_slug(Claim)
+    for point in Point.objects.all():
+        texts = (getattr(point, f"{part}_{language}") for part in Point.PARTS for language in ("en", "zh"))
+        point.claims.set(mentioned_claims(texts, claims))  # type: ignore[attr-defined]
+
+
+def mentioned_claims(texts: Iterable[str], claims: dict[str, int]) -> list[int]:
+    """Ids of the claims that the texts show as chips."""
+    slugs = {slug for text in texts for kind, slug in inline_references(text) if kind == "claim"}
+    return [claims[slug] for slug in slugs if slug in claims]
+
+
+def check_claims(items: Items) -> Iterator[Problem]:
+    for item in items["claims"]:
+        source: ClaimSource = item.source
+        yield from check_known(items, item, "topic", source.topic, "topic")
+        if source.source != FOLKLORE:
+            yield from check_known(items, item, "source", source.source, "reference")
+        for index, check in enumerate(source.checks):
+            if message := _check_place(check):
+                yield Problem(item.file, item.line, "dead-evidence", f"checks.{index}: {message}")
+
+
+def _check_place(check: CheckSource) -> str:
+    """Why a check's value cannot be had, or an empty string."""
+    return _formula_problem(check) if check.formula else _metric_problem(check)
+
+
+def _formula_problem(check: CheckSource) -> str:
+    if check.formula not in FORMULAS:
+        return f"formula = {check.formula!r}: allowed: {', '.join(FORMULAS)}"
+    try:
+        value = FORMULAS[check.formula](**check.arguments)
+    except (TypeError, ValueError, KeyError, ArithmeticError) as e:
+        return f"formula {check.formula} with {check.arguments}: {e}"
+    return "" if math.isfinite(value) else f"formula {check.formula} gives {value}, which is not a number to claim"
+
+
+def _metric_problem(check: CheckSource) -> str:
+    try:
+        get_lab(check.lab).metric(check.metric)
+    except (UnknownLab, KeyError) as e:
+        return str(e.args[0])
+    return ""
+
+
+CONTENT_TYPES = [
+    ContentType(
+        "claims",
+        ClaimSource,
+        save_claims,
+        folder="claims",
+        path=lambda source: f"claims/{source.topic}/{source.slug}.yaml",
+        check=check_claims,
+        inline="claim",
+        order=40,
+    ),
+]

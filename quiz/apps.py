@@ -1,0 +1,15 @@
+from django.apps import AppConfig
+
+
+class QuizConfig(AppConfig):
+    name = "quiz"
+
+    def ready(self) -> None:
+        from kb.content import registry
+        from kb.markup import register_inline
+        from quiz.links import question_links
+        from quiz.sources import CONTENT_TYPES
+
+        for content_type in CONTENT_TYPES:
+            registry.register(content_type)
+        register_inline("question", question_links)

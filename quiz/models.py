@@ -1,0 +1,101 @@
+"""Questions with their follow-ups and rubrics, and what learners answered."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.urls import reverse
+
+from kb.models import Point, Topic
+from labs.models import Claim
+
+
+class Question(models.Model):
+    """A question or, with a parent, a follow-up. Prompt, short, answer, mistakes are Markdown."""
+
+    OPEN = "open"
+    KINDS = [(OPEN, "open")]
+
+    slug = models.SlugField(max_length=80, unique=True)
+    parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="follow_ups")
+    # The question at the root of the tree; None for a question that is one itself.
+    root = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="descendants")
+    topic = models.ForeignKey(Topic, models.PROTECT, related_name="questions")
+    kind = models.CharField(max_length=20, choices=KINDS, default=OPEN)
+    difficulty = models.PositiveSmallIntegerField()
+    position = models.PositiveIntegerField(default=0)
+    prompt_en = models.TextField(blank=True)
+    prompt_zh = models.TextField(blank=True)
+    short_en = models.TextField(blank=True)
+    short_zh = models.TextField(blank=True)
+    answer_en = models.TextField(blank=True)
+    answer_zh = models.TextField(blank=True)
+    mistakes_en = models.TextField(blank=True)  # a Markdown list
+    mistakes_zh = models.TextField(blank=True)
+    when_en = models.TextField(blank=True)  # what in the answer triggers this follow-up
+    when_zh = models.TextField(blank=True)
+    covers = models.JSONField(default=list, blank=True)
+    points = models.ManyToManyField(Point, related_name="questions", blank=True)
+    claims = models.ManyToManyField(Claim, related_name="questions", blank=True)  # those that its texts show
+
+    class Meta:
+        ordering = ["topic__position", "position", "slug"]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    def get_absolute_url(self) -> str:
+        return reverse("quiz-question", args=[self.slug])
+
+
+class RubricPoint(models.Model):
+    """One key point of a good answer."""
+
+    DIMENSIONS = [(d, d) for d in ("concept", "mathematics", "engineering", "trade-offs", "evidence")]
+
+    question = models.ForeignKey(Question, models.CASCADE, related_name="rubric")
+    position = models.PositiveSmallIntegerField()
+    weight = models.PositiveSmallIntegerField()
+    dimension = models.CharField(max_length=20, choices=DIMENSIONS)
+    text_en = models.TextField(blank=True)
+    text_zh = models.TextField(blank=True)
+    terms_en = models.JSONField(default=list, blank=True)
+    terms_zh = models.JSONField(default=list, blank=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["question", "position"], name="rubric_position_once")]
+
+    def __str__(self) -> str:
+        return f"{self.question_id}.{self.position} ({self.weight})"
+
+
+class Attempt(models.Model):
+    """One answer of a learner: typed, then compared with the rubric, then graded.
+
+    `token` comes with the form, so that a form sent twice counts once.
+    """
+
+    GRADES = [(1, "again"), (2, "hard"), (3, "good"), (4, "easy")]
+
+    token = models.UUIDField(default=uuid.uuid4, unique=True)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="attempts")
+    question = models.ForeignKey(Question, models.PROTECT, related_name="attempts")
+    # The attempt whose follow-up this is; the path through a tree.
+    after = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="next_attempts")
+    typed = models.TextField(blank=True)
+    grade = models.PositiveSmallIntegerField(choices=GRADES, null=True, blank=True)
+    made_points = models.JSONField(default=list)  # positions of the rubric points that the learner made
+    score = models.FloatField(null=True, blank=True)  # their share of all weights, 0 to 1
+    created_at = models.DateTimeField(auto_now_add=True)
+    graded_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [models.Index(fields=["owner", "question"], name="attempt_owner_question")]
+
+    def __str__(self) -> str:
+        return f"Attempt {self.pk} at {self.question_id}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("quiz-attempt", args=[self.pk])

@@ -1,0 +1,96 @@
+"""Questions with their follow-ups: from content files to the database."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from kb.content.checks import Items, check_known
+from kb.content.registry import ContentType, Problem
+from kb.models import Point, Topic
+from kb.sources import ids_by_slug, text_columns
+from kb.text import LANGUAGES
+from labs.models import Claim
+from labs.sources import mentioned_claims
+from quiz.models import Question, RubricPoint
+from quiz.schema import AnswerableSource, QuestionSource, RubricSource
+
+TEXTS = ("prompt", "short", "answer", "mistakes")
+
+
+def save_questions(sources: list[QuestionSource]) -> None:
+    topics, points, claims = ids_by_slug(Topic), ids_by_slug(Point), ids_by_slug(Claim)
+    for source in sources:
+        values = {"topic_id": topics[source.topic], "position": source.position, "parent": None, "root": None}
+        question = _save_one(source, values, claims)
+        question.points.set([points[slug] for slug in source.points])
+        _save_follow_ups(source, question, root=question, claims=claims)
+
+
+def _save_follow_ups(
+    source: AnswerableSource, question: Question, *, root: Question, claims: dict[str, int]
+) -> None:
+    for position, child in enumerate(source.follow_ups):
+        values = {"topic_id": root.topic_id, "position": position, "parent": question, "root": root}
+        values |= text_columns(child, "when")
+        follow_up = _save_one(child, values, claims)
+        _save_follow_ups(child, follow_up, root=root, claims=claims)
+
+
+def _save_one(source: AnswerableSource, values: dict[str, object], claims: dict[str, int]) -> Question:
+    texts = text_columns(source, "prompt", "short", "answer")
+    texts |= {f"mistakes_{language}": _as_list(source, language) for language in LANGUAGES}
+    values |= texts | {"kind": source.kind, "difficulty": source.difficulty, "covers": source.covers}
+    question, _ = Question.objects.update_or_create(slug=source.slug, defaults=values)
+    question.claims.set(mentioned_claims(texts.values(), claims))
+    question.rubric.all().delete()
+    RubricPoint.objects.bulk_create(
+        [_rubric_point(question, position, point) for position, point in enumerate(source.rubric)]
+    )
+    return question
+
+
+def _as_list(source: AnswerableSource, language: str) -> str:
+    """The common mistakes as one Markdown list."""
+    return "\n".join("- " + getattr(text, language).replace("\n", "\n    ") for text in source.mistakes)
+
+
+def _rubric_point(question: Question, position: int, source: RubricSource) -> RubricPoint:
+    return RubricPoint(
+        question=question,
+        position=position,
+        weight=source.weight,
+        dimension=source.dimension,
+        terms_en=source.terms.en,
+        terms_zh=source.terms.zh,
+        **text_columns(source, "text"),
+    )
+
+
+def slugs_of(source: AnswerableSource) -> list[str]:
+    """The slug of a question and those of all its follow-ups."""
+    return [source.slug, *(slug for child in source.follow_ups for slug in slugs_of(child))]
+
+
+def check_questions(items: Items) -> Iterator[Problem]:
+    counts = Counter(slug for item in items["questions"] for slug in slugs_of(item.source))
+    for item in items["questions"]:
+        yield from check_known(items, item, "topic", item.source.topic, "topic")
+        for slug in item.source.points:
+            yield from check_known(items, item, "points", slug, "point")
+        for slug in slugs_of(item.source):
+            if counts[slug] > 1:
+                yield Problem(item.file, item.line, "duplicate", f"the slug {slug!r} is used {counts[slug]} times")
+
+
+CONTENT_TYPES = [
+    ContentType(
+        "questions",
+        QuestionSource,
+        save_questions,
+        folder="questions",
+        path=lambda source: f"questions/{source.topic}/{source.slug}.yaml",
+        check=check_questions,
+        inline="question",
+        keys=slugs_of,
+        order=50,
+    ),
+]
