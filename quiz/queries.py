@@ -1,0 +1,54 @@
+"""Reads that pages share."""
+
+from django.contrib.auth.models import User
+from django.db.models import Count, Prefetch, QuerySet
+from django.http import Http404
+
+from kb.markup import Resolver
+from kb.models import Topic
+from kb.text import active_language, pick
+from quiz.models import Attempt, Question
+
+# The Markdown fields of a question that its answer page shows.
+ANSWER_FIELDS = ("prompt", "short", "answer", "mistakes")
+
+
+def root_questions() -> QuerySet[Question]:
+    """The questions that are no follow-ups."""
+    return Question.objects.filter(parent=None).select_related("topic")
+
+
+def topics_with_questions() -> QuerySet[Topic]:
+    """Topics that have questions, each with `root_questions` in order."""
+    questions = root_questions().annotate(follow_up_count=Count("descendants"))
+    prefetch = Prefetch("questions", queryset=questions, to_attr="root_questions")
+    return Topic.objects.filter(questions__parent=None).distinct().prefetch_related(prefetch)
+
+
+def question_by_slug(slug: str) -> Question:
+    """The question with what its pages show, or Http404."""
+    found = Question.objects.select_related("topic", "parent", "root").prefetch_related("rubric", "follow_ups", "points")
+    question = found.filter(slug=slug).first()
+    if question is None:
+        raise Http404(f"No question {slug!r}")
+    return question
+
+
+def attempt_for_user(user: User, attempt_id: int) -> Attempt:
+    """The user's own attempt, or Http404: others' attempts do not exist for them."""
+    attempts = Attempt.objects.select_related("question__topic", "question__parent", "question__root", "after")
+    found = attempts.prefetch_related("question__rubric", "question__follow_ups").filter(pk=attempt_id, owner=user.pk)
+    attempt = found.first()
+    if attempt is None:
+        raise Http404(f"No attempt {attempt_id} of yours")
+    return attempt
+
+
+def resolver_for_question(question: Question) -> Resolver:
+    """A resolver that knows all chips of the question, its rubric and its follow-ups' prompts."""
+    resolver = Resolver(active_language())
+    texts = [pick(question, field) for field in ANSWER_FIELDS]
+    texts += [pick(point, "text") for point in question.rubric.all()]
+    texts += [pick(child, field) for child in question.follow_ups.all() for field in ("prompt", "when")]
+    resolver.prepare(texts)
+    return resolver

@@ -1,0 +1,51 @@
+"""Writes of the quiz: one function an action, each one transaction."""
+
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from quiz.grading import rubric_score
+from quiz.models import Attempt, Question
+
+# Characters of a typed answer; a long spoken answer has about 3,000.
+MAX_TYPED = 20_000
+
+
+class AlreadyGraded(RuntimeError):
+    """The attempt has a grade, and a log is not rewritten."""
+
+
+class NotYourAttempt(ValueError):
+    """The token belongs to somebody else's attempt, or to another question."""
+
+
+def attempt_start(
+    *, user: User, question: Question, token: UUID, typed: str, after: Attempt | None = None
+) -> Attempt:
+    """Keep what was typed before the answer is shown. The same token gives the same attempt."""
+    attempt, _ = Attempt.objects.get_or_create(
+        token=token, defaults={"owner": user, "question": question, "typed": typed, "after": after}
+    )
+    if attempt.owner_id != user.pk or attempt.question_id != question.pk:
+        raise NotYourAttempt("This form belongs to another attempt; load the question again.")
+    return attempt
+
+
+@transaction.atomic
+def attempt_grade(*, attempt: Attempt, made: list[int], grade: int) -> Attempt:
+    """Store the made rubric points and the grade. Sent twice it counts once; another grade raises AlreadyGraded.
+
+    ValueError names a grade or a rubric point that does not exist.
+    """
+    if grade not in dict(Attempt.GRADES):
+        raise ValueError(f"Invalid grade {grade}; allowed: 1 (again), 2 (hard), 3 (good), 4 (easy)")
+    weights = dict(attempt.question.rubric.values_list("position", "weight"))
+    score = rubric_score(weights, made)
+    values = {"grade": grade, "made_points": sorted(set(made)), "score": score}
+    graded = Attempt.objects.filter(pk=attempt.pk, grade=None).update(**values, graded_at=timezone.now())
+    attempt.refresh_from_db()
+    if not graded and (attempt.grade, attempt.made_points) != (grade, values["made_points"]):
+        raise AlreadyGraded("This attempt has a grade already. Try the question again to get a new one.")
+    return attempt

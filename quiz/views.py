@@ -1,0 +1,94 @@
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from kb.http import SignedInRequest
+from quiz.forms import AnswerForm, GradeForm
+from quiz.models import Attempt, Question
+from quiz.queries import attempt_for_user, question_by_slug, resolver_for_question, topics_with_questions
+from quiz.services import AlreadyGraded, NotYourAttempt, attempt_grade, attempt_start
+
+
+@require_safe
+def questions(request: HttpRequest) -> HttpResponse:
+    return render(request, "quiz/questions.html", {"topics": topics_with_questions()})
+
+
+def _question_page(request: HttpRequest, question: Question, form: AnswerForm, status: int = 200) -> HttpResponse:
+    context = {"question": question, "form": form, "resolver": resolver_for_question(question)}
+    return render(request, "quiz/question.html", context, status=status)
+
+
+@require_safe
+def question(request: HttpRequest, slug: str) -> HttpResponse:
+    """The prompt, with a form to answer it for those who are signed in."""
+    return _question_page(request, question_by_slug(slug), AnswerForm.fresh(after=request.GET.get("after", "")))
+
+
+@require_safe
+def answer(request: HttpRequest, slug: str) -> HttpResponse:
+    """The answer to read, without practising."""
+    question = question_by_slug(slug)
+    return render(request, "quiz/answer.html", {"question": question, "resolver": resolver_for_question(question)})
+
+
+@require_POST
+@login_required
+def reveal(request: SignedInRequest, slug: str) -> HttpResponse:
+    """Keep the typed answer and show the model answer beside it."""
+    question = question_by_slug(slug)
+    form = AnswerForm(request.POST)
+    if not form.is_valid():
+        return _question_page(request, question, form, status=422)
+    after = form.cleaned_data["after"]
+    try:
+        attempt = attempt_start(
+            user=request.user,
+            question=question,
+            token=form.cleaned_data["token"],
+            typed=form.cleaned_data["typed"],
+            after=attempt_for_user(request.user, after) if after else None,
+        )
+    except NotYourAttempt as e:
+        raise BadRequest(str(e)) from e
+    return redirect(attempt)
+
+
+def _attempt_page(
+    request: HttpRequest, attempt: Attempt, *, form: GradeForm | None = None, error: str = "", status: int = 200
+) -> HttpResponse:
+    question = attempt.question
+    context: dict[str, Any] = {
+        "attempt": attempt,
+        "question": question,
+        "grades": Attempt.GRADES,
+        "form": form or GradeForm(question),
+        "error": error,
+        "resolver": resolver_for_question(question),
+    }
+    return render(request, "quiz/attempt.html", context, status=status)
+
+
+@require_safe
+@login_required
+def attempt(request: SignedInRequest, attempt_id: int) -> HttpResponse:
+    """The answer beside the learner's own, the rubric to tick off, and after the grade the follow-ups."""
+    return _attempt_page(request, attempt_for_user(request.user, attempt_id))
+
+
+@require_POST
+@login_required
+def grade(request: SignedInRequest, attempt_id: int) -> HttpResponse:
+    attempt = attempt_for_user(request.user, attempt_id)
+    form = GradeForm(attempt.question, request.POST)
+    if not form.is_valid():
+        return _attempt_page(request, attempt, form=form, status=422)
+    try:
+        attempt_grade(attempt=attempt, made=form.cleaned_data["made"], grade=form.cleaned_data["grade"])
+    except AlreadyGraded as e:
+        return _attempt_page(request, attempt, error=str(e), status=409)
+    return redirect(attempt)
