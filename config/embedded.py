@@ -4,6 +4,7 @@ Embedded means: SQLite and a Valkey server of our own under DATA_DIR, for a lapt
 `manage.py up` both ask here, so that neither has to tell the other.
 """
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -44,8 +45,6 @@ def kept_secret(path: Path) -> str:
     with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # mode 0600
         file.write(secrets.token_urlsafe(48))
         file.flush()
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(file.name, path)
-        except FileExistsError:
-            pass
     return path.read_text().strip()

@@ -54,5 +54,7 @@ def database_from_url(name: str, url: str) -> dict[str, Any]:
     if url.startswith(("postgres://", "postgresql://", "sqlite:///")):
         config = environ.Env.db_url_config(url)
     if not config.get("NAME"):
-        raise ImproperlyConfigured(f"Unexpected value in {name}: use postgres://user:password@host/name or sqlite:///path")
+        raise ImproperlyConfigured(
+            f"Unexpected value in {name}: use postgres://user:password@host/name or sqlite:///path"
+        )
     return config

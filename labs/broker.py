@@ -36,3 +36,13 @@ def live_workers() -> list[str]:
     """Names of the workers that answer within a second; one answer is enough."""
     replies = app.control.ping(timeout=1.0, limit=1) or []
     return [name for reply in replies for name in reply]
+
+
+def restore_unacked() -> int:
+    """Queue again what workers took and did not acknowledge; only while no worker runs on this broker."""
+    with app.connection_for_write() as connection:
+        channel = connection.default_channel
+        tags = channel.client.hkeys(channel.unacked_key)
+        for tag in tags:
+            channel.qos.restore_by_tag(tag)
+    return len(tags)
