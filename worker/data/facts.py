@@ -47,8 +47,8 @@ ONSETS = [
     "w",
     "z",
 ]
-VOWELS = ["a", "e", "i", "o", "u"]
-CODAS = ["l", "m", "n", "r", "s", "th", "x"]
+VOWELS = tuple("aeiou")
+CODAS = (*"lmnrsx", "th")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,131 @@
+"""What an experiment sees of its run: the `lab` of `run(params, lab)`."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from labs.declaration import Lab
+from labs.points import point_key
+from worker.models.store import prepare
+from worker.protocol import ArtifactEvent, Event, FinishedPoint, Job, MetricEvent, PointEvent, ProgressEvent, Value
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from worker.data.facts import Fact
+
+ARTIFACT_SUFFIXES = (".json", ".csv", ".safetensors", ".svg", ".png", ".md")
+
+
+class NotFinite(ArithmeticError):
+    """A metric came out as nan or infinity: training diverged."""
+
+
+class Point:
+    """One point of a sweep for one seed. Its values are handed over together when the `with` block ends well.
+
+    A point of an earlier attempt `is_finished`; its values can be read, so that derived metrics survive a restart.
+    """
+
+    def __init__(self, key: str, seed: int, lab: "RunContext", earlier: FinishedPoint | None) -> None:
+        self.key = key
+        self.seed = seed
+        self.is_finished = earlier is not None
+        self.values: list[Value] = list(earlier.metrics) if earlier else []
+        self._lab = lab
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None and not self.is_finished:
+            self.is_finished = True
+            self._lab.emit(PointEvent(key=self.key, seed=self.seed, metrics=self.values))
+
+    def log(self, name: str, value: float, step: int | None = None) -> None:
+        """Record a declared metric; NotFinite for nan and infinity."""
+        self._lab.declaration.metric(name)
+        if not math.isfinite(value):
+            at_step = "" if step is None else f", step {step}"
+            raise NotFinite(f"diverged: {name} at {self.key or 'the base'} (seed {self.seed}{at_step}) was {value}")
+        self.values.append(Value(name=name, step=step, value=value))
+        if step is not None:
+            self._lab.emit(MetricEvent(key=self.key, seed=self.seed, name=name, step=step, value=value))
+
+    def copy_from(self, other: "Point") -> None:
+        """Take over the values of a point with the same configuration under another name."""
+        self.values.extend(other.values)
+
+    def value(self, name: str) -> float:
+        """The result of that name, from this attempt or an earlier one; KeyError when there is none."""
+        for value in self.values:
+            if value.name == name and value.step is None:
+                return value.value
+        raise KeyError(f"Point {self.key!r} has no result {name!r}")
+
+
+class RunContext:
+    """Seeds, points, progress, files, models and data of one run."""
+
+    def __init__(self, job: Job, declaration: Lab, emit: Callable[[Event], None], device: str) -> None:
+        self.declaration = declaration
+        self.seeds = tuple(job.seeds)
+        self.scratch = Path(job.scratch)
+        self.models_dir = Path(job.models_dir)
+        self.device = device
+        self.emit = emit
+        self._finished = {(point.key, point.seed): point for point in job.finished}
+
+    def point(self, *, seed: int, **settings: object) -> Point:
+        """The point of these settings, to be used in a `with` block."""
+        key = point_key(**settings)
+        return Point(key, seed, self, self._finished.get((key, seed)))
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        self.emit(ProgressEvent(done=done, total=total, note=note))
+
+    def artifact(self, name: str, path: Path) -> None:
+        """Keep a file of the scratch folder; the name is its place among the run's files."""
+        check_artifact_name(name)
+        resolved = path.resolve()
+        if not resolved.is_relative_to(self.scratch.resolve()) or not resolved.is_file():
+            raise ValueError(f"Invalid artifact {name!r}: its file has to be in the run's scratch folder")
+        self.emit(ArtifactEvent(name=name, path=str(resolved)))
+
+    def model(self, name: str, dtype: "torch.dtype | None" = None) -> "PreTrainedModel":
+        """A language model of the store on the run's device, in float32 unless told otherwise."""
+        import torch
+
+        from worker.models.load import load_causal_lm
+
+        self._prepare(name)
+        return load_causal_lm(name, dtype=dtype or torch.float32, device=self.device, cache_dir=self.models_dir)
+
+    def tokenizer(self, name: str) -> "PreTrainedTokenizerBase":
+        from worker.models.load import load_tokenizer
+
+        self._prepare(name)
+        return load_tokenizer(name, cache_dir=self.models_dir)
+
+    def data(self, name: str) -> "list[Fact]":
+        """A data set by name; ValueError names those there are."""
+        from worker.data.sets import load
+
+        return load(name)
+
+    def _prepare(self, name: str) -> None:
+        prepare([name], self.models_dir, lambda note: self.progress(0, 1, note))
+
+
+def check_artifact_name(name: str) -> None:
+    """ValueError unless the name is a plain relative path with an allowed suffix."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not path.name:
+        raise ValueError(f"Invalid artifact name {name!r}: it has to be relative, without '..'")
+    if path.suffix not in ARTIFACT_SUFFIXES:
+        raise ValueError(f"Invalid artifact name {name!r}: allowed suffixes are {', '.join(ARTIFACT_SUFFIXES)}")

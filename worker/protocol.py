@@ -1,0 +1,100 @@
+"""What a run's child process is told and what it says: one job in, one event a line out, all JSON.
+
+Imports no torch: the supervising process validates every event with these classes.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
+
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Key = Annotated[str, Field(max_length=200)]  # see labs.points
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Value(Message):
+    """One value of a metric; a value with a step belongs to a curve."""
+
+    name: Name
+    step: Annotated[int, Field(ge=0)] | None = None
+    value: FiniteFloat
+
+
+class FinishedPoint(Message):
+    """All values of one point and seed."""
+
+    key: Key
+    seed: int
+    metrics: list[Value]
+
+
+class Job(Message):
+    """What to run. `finished` holds the points of an earlier attempt, which are not computed again."""
+
+    lab: Name
+    params: dict[str, Any]
+    seeds: Annotated[list[int], Field(min_length=1)]
+    scratch: str  # an existing folder for files of this run
+    models_dir: str
+    finished: list[FinishedPoint] = []
+    memory_limit_mb: Annotated[int, Field(gt=0)] | None = None
+
+
+class EnvironmentEvent(Message):
+    """Versions, hardware, source revision and digests, before anything is computed."""
+
+    event: Literal["environment"] = "environment"
+    environment: dict[str, Any]
+
+
+class ProgressEvent(Message):
+    event: Literal["progress"] = "progress"
+    done: Annotated[int, Field(ge=0)]
+    total: Annotated[int, Field(ge=1)]
+    note: str = ""
+
+
+class MetricEvent(Message):
+    """A curve value of a point under way, to be watched; the point event repeats it."""
+
+    event: Literal["metric"] = "metric"
+    key: Key
+    seed: int
+    name: Name
+    step: Annotated[int, Field(ge=0)]
+    value: FiniteFloat
+
+
+class PointEvent(FinishedPoint):
+    """A finished point, once, with all its values: to be stored together."""
+
+    event: Literal["point"] = "point"
+
+
+class ArtifactEvent(Message):
+    """A file of the run, at `path` inside its scratch folder."""
+
+    event: Literal["artifact"] = "artifact"
+    name: Name
+    path: str
+
+
+class FailedEvent(Message):
+    """The run cannot succeed: why, what to change, and for the log where it happened."""
+
+    event: Literal["failed"] = "failed"
+    reason: str
+    advice: str = ""
+    traceback: str = ""
+
+
+class DoneEvent(Message):
+    event: Literal["done"] = "done"
+    durations: dict[str, FiniteFloat]  # in seconds
+
+
+Event = EnvironmentEvent | ProgressEvent | MetricEvent | PointEvent | ArtifactEvent | FailedEvent | DoneEvent
+EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
