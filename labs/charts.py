@@ -186,17 +186,17 @@ def linear_ticks(low: float, high: float) -> tuple[float, ...]:
 
 
 def log_ticks(low: float, high: float, values: Iterable[float]) -> tuple[float, ...]:
-    """Powers of two where all values are (ranks), otherwise 1, 2 and 5 × 10ⁿ, or only 10ⁿ over many decades."""
+    """Powers of two where all values are (ranks), otherwise 10ⁿ, with steps between them where that gives too few."""
     if all(math.log2(v).is_integer() for v in values):
         first, last = round(math.log2(low)), round(math.log2(high))
         step = math.ceil((last - first + 1) / 10)
         return tuple(2.0**i for i in range(first, last + 1, step))
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
-    factors = (1, 2, 5) if len(decades) <= 6 else (1,)
-    ticks = [float(f"{m}e{n}") for n in decades for m in factors]
-    inside = tuple(t for t in ticks if low <= t <= high)
-    if len(inside) >= 2:
-        return inside
+    for factors in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+        ticks = [float(f"{m}e{n}") for n in decades for m in factors]
+        inside = tuple(t for t in ticks if low <= t <= high)
+        if len(inside) >= 4:
+            return inside
     below = max(t for t in ticks if t <= low)
     return below, min(t for t in ticks if t >= high and t > below)
 

@@ -193,7 +193,7 @@ def test_linear_ticks_are_round() -> None:
 def test_log_ticks_follow_the_data() -> None:
     assert log_ticks(1, 64, [1, 8, 64]) == (1, 2, 4, 8, 16, 32, 64)
     assert log_ticks(1e-4, 1e-2, [1e-4, 3e-3]) == pytest.approx((1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2))
-    assert log_ticks(3, 3, [3]) == (2, 5)
+    assert log_ticks(3, 3, [3]) == (3, 4)
 
 
 @pytest.mark.parametrize(
