@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import nh3
 from django import template
 from django.template import Context
 from django.utils.html import format_html
@@ -9,10 +10,12 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from kb.templatetags.content import fallback_language
+from kb.templatetags.content import fallback_language, markdown
 from kb.text import pick
 
 register = template.Library()
+
+INLINE_TAGS = {"code", "em", "strong", "span", "sub", "sup"}
 
 
 @register.filter
@@ -27,6 +30,19 @@ def bilingual(obj: Any, field: str) -> SafeString:
 def text_language(obj: Any, field: str) -> str:
     """`lang="{{ point|text_language:"title" }}"`: the language that the field is shown in."""
     return fallback_language(obj, field) or get_language() or "en"
+
+
+@register.simple_tag(takes_context=True)
+def markdown_inline(context: Context, obj: Any, field: str) -> SafeString:
+    """`{% markdown_inline question "prompt" %}`: Markdown without blocks and links, to stand inside a link or a heading."""
+    html = markdown(context, obj, field)
+    return mark_safe(nh3.clean(html, tags=INLINE_TAGS, attributes={"span": {"class"}}))  # noqa: S308 - just sanitised
+
+
+@register.filter
+def dots(level: int) -> str:
+    """A difficulty from 1 to 5 as `●●●○○`."""
+    return "●" * level + "○" * (5 - level)
 
 
 @register.simple_tag(takes_context=True)
