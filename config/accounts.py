@@ -28,6 +28,6 @@ def demo_accounts_create() -> list[str]:
         User.objects.create_user(DEMO_NAME, password=DEMO_PASSWORD)
         created.append(DEMO_NAME)
     if not User.objects.filter(username=ADMIN_NAME).exists():
-        User.objects.create_superuser(ADMIN_NAME, password=kept_secret(admin_password_file()))
+        User.objects.create_superuser(ADMIN_NAME, password=kept_secret(admin_password_file(), size=12))
         created.append(ADMIN_NAME)
     return created

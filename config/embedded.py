@@ -35,15 +35,15 @@ def valkey_url(data_dir: Path) -> str:
     return f"redis+socket://:{quote(password)}@{quote(str(valkey_socket(data_dir)))}"
 
 
-def kept_secret(path: Path) -> str:
-    """The secret in that file; made and written (owner only) the first time."""
+def kept_secret(path: Path, *, size: int = 48) -> str:
+    """The secret in that file; made of `size` random bytes and written (owner only) the first time."""
     try:
         return path.read_text().strip()
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Written beside and linked into place, so that two processes starting at once agree on one secret.
     with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # mode 0600
-        file.write(secrets.token_urlsafe(48))
+        file.write(secrets.token_urlsafe(size))
         file.flush()
         with contextlib.suppress(FileExistsError):
             os.link(file.name, path)

@@ -32,9 +32,9 @@ def check_broker() -> None:
         raise BrokerDown(f"{type(e).__name__}: {e}") from e
 
 
-def live_workers() -> list[str]:
-    """Names of the workers that answer within a second; one answer is enough."""
-    replies = app.control.ping(timeout=1.0, limit=1) or []
+def live_workers(*, timeout: float = 1.0) -> list[str]:
+    """Names of the workers that answer within `timeout` seconds; one answer is enough."""
+    replies = app.control.ping(timeout=timeout, limit=1) or []
     return [name for reply in replies for name in reply]
 
 

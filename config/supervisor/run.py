@@ -18,7 +18,7 @@ from django.conf import settings
 from config.supervisor import guard, valkey
 from config.supervisor.output import Printer
 from config.supervisor.service import Service
-from labs.broker import restore_unacked
+from labs.broker import live_workers, restore_unacked
 
 # Failures in a row, before everything answered once, after which going on makes no sense.
 FIRST_TRIES = 3
@@ -55,8 +55,9 @@ def web_command(host: str, port: int) -> list[str]:
 
 
 def worker_command() -> list[str]:
-    quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]
-    return [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-Q", "cpu", "-c", "1", *quiet]
+    """One task at a time: a run uses every core. No gossip between workers: the database decides who runs what."""
+    celery = [sys.executable, "-W", "ignore:You're running the worker", "-m", "celery", "-q", "-A", "worker.app"]
+    return [*celery, "worker", "-Q", "cpu", "-c", "1", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
 
 
 def fetch(url: str) -> int:
@@ -69,6 +70,13 @@ def fetch(url: str) -> int:
         return e.code
     except OSError:
         return 0
+
+
+def worker_answers() -> bool:
+    try:
+        return bool(live_workers(timeout=0.3))
+    except Exception:  # whatever redis and kombu raise while the broker is starting
+        return False
 
 
 class Supervisor:
@@ -151,9 +159,9 @@ class Supervisor:
         deadline = time.monotonic() + READY_WITHIN
         while fetch(f"{self.url}healthz") == 0:
             time.sleep(0.05)
-        while (status := fetch(f"{self.url}readyz")) == 503 and time.monotonic() < deadline:
+        while not worker_answers() and time.monotonic() < deadline:
             time.sleep(0.1)
-        if status == 503:
+        if fetch(f"{self.url}readyz") == 503:
             self.printer.line("up", f"not everything answers yet, {self.url}readyz says what is missing")
         self.announced.set()
         announce()

@@ -1,0 +1,37 @@
+"""The REST API at /api/v1/: read everything, submit and follow runs. Pages and API share queries and services."""
+
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
+from rest_framework.authtoken.views import ObtainAuthToken
+from rest_framework.routers import DefaultRouter
+from rest_framework.throttling import AnonRateThrottle
+
+from kb.api import PointViewSet, TopicViewSet
+from labs.api import ClaimViewSet, LabViewSet, RunViewSet
+from quiz.api import QuestionViewSet
+
+
+class LoginThrottle(AnonRateThrottle):
+    scope = "login"
+
+
+class TokenView(ObtainAuthToken):
+    """Exchange user name and password for a token: `Authorization: Token …`."""
+
+    throttle_classes = [LoginThrottle]
+
+
+router = DefaultRouter(use_regex_path=False)
+router.include_format_suffixes = False
+router.register("topics", TopicViewSet, basename="topic")
+router.register("points", PointViewSet, basename="point")
+router.register("questions", QuestionViewSet, basename="question")
+router.register("claims", ClaimViewSet, basename="claim")
+router.register("labs", LabViewSet, basename="lab")
+router.register("runs", RunViewSet, basename="run")
+
+urlpatterns = [
+    path("token/", TokenView.as_view(), name="api-token"),
+    path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("", include(router.urls)),
+]

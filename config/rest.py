@@ -1,0 +1,36 @@
+"""What all parts of the REST API share: paging and errors. Named in settings.REST_FRAMEWORK."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.defaults import page_not_found
+from rest_framework.pagination import PageNumberPagination
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from labs.catalog import UnknownLab
+from labs.parameters import ParameterErrors
+from labs.services import TooManyRuns
+
+
+class Pages(PageNumberPagination):
+    page_size = 50
+    page_size_query_param = "page_size"
+    max_page_size = 200
+
+
+def handle_exception(exc: Exception, context: dict[str, Any]) -> Response | None:
+    """Errors of the services as JSON: what is wrong, by field where it has one."""
+    if isinstance(exc, ParameterErrors):
+        return Response({"error": str(exc), "fields": exc.by_field()}, status=400)
+    if isinstance(exc, UnknownLab):
+        return Response({"error": str(exc), "fields": {"lab": [str(exc)]}}, status=400)
+    if isinstance(exc, TooManyRuns):
+        return Response({"error": str(exc)}, status=429)
+    return exception_handler(exc, context)
+
+
+def handle_404(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return JsonResponse({"detail": "Not found."}, status=404)
+    return page_not_found(request, exception)

@@ -1,0 +1,24 @@
+from django.contrib import admin
+from django.contrib.auth import views as auth_views
+from django.urls import include, path
+from django.views.i18n import set_language
+
+from config import api
+from kb.urls import urlpatterns as kb_urls
+from labs.urls import claim_urls, lab_urls, run_urls
+from quiz.urls import attempt_urls, question_urls
+
+urlpatterns = [
+    path("", include(kb_urls)),
+    path("questions/", include(question_urls)),
+    path("attempts/", include(attempt_urls)),
+    path("labs/", include(lab_urls)),
+    path("runs/", include(run_urls)),
+    path("claims/", include(claim_urls)),
+    path("api/v1/", include(api.urlpatterns)),
+    path("login/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("logout/", auth_views.LogoutView.as_view(), name="logout"),
+    path("language/", set_language, name="set_language"),
+    path("admin/", admin.site.urls),
+]
+handler404 = "config.rest.handle_404"
