@@ -42,8 +42,8 @@ def check_worker() -> None:
 
 PARTS: dict[str, Callable[[], None]] = {"database": check_database, "broker": check_broker, "worker": check_worker}
 
-# A part that hangs keeps its thread until its own time limit; the pool is the bound on how many do.
-pool = ThreadPoolExecutor(max_workers=4 * len(PARTS), thread_name_prefix="health")
+# A part that hangs keeps its threads until its own time limit. Its pool bounds how many, and spares the other parts.
+pools = {name: ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"health-{name}") for name in PARTS}
 
 
 def _state(name: str, check: Future[None]) -> str:
@@ -69,7 +69,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
     """Everything that a learner's run needs answers; 503 and the names of the failing parts otherwise."""
-    checks = {name: pool.submit(check) for name, check in PARTS.items()}
+    checks = {name: pools[name].submit(check) for name, check in PARTS.items()}
     wait_for(checks.values(), timeout=PATIENCE)
     states = {name: _state(name, check) for name, check in checks.items()}
     failing = [name for name, state in states.items() if state != "ok"]

@@ -44,7 +44,8 @@ SQLITE_OPTIONS = {
         "PRAGMA cache_size=-20000; PRAGMA temp_store=MEMORY;"
     ),
 }
-POSTGRES_OPTIONS = {"pool": {"min_size": 1, "max_size": 8}}
+# A page waits at most 5 s for a database that is gone, not psycopg's 30.
+POSTGRES_OPTIONS = {"pool": {"min_size": 1, "max_size": 8, "timeout": 5}, "connect_timeout": 3}
 
 database = database_from_url("DATABASE_URL", DATABASE_URL or f"sqlite:///{DATA_DIR / 'proofdeck.sqlite3'}")
 if database["ENGINE"].endswith("sqlite3"):

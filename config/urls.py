@@ -3,7 +3,7 @@ from django.contrib.auth import views as auth_views
 from django.urls import include, path
 from django.views.i18n import set_language
 
-from config import api
+from config import api, health
 from kb.urls import urlpatterns as kb_urls
 from labs.urls import claim_urls, lab_urls, run_urls
 from quiz.urls import attempt_urls, question_urls
@@ -20,5 +20,7 @@ urlpatterns = [
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),
     path("language/", set_language, name="set_language"),
     path("admin/", admin.site.urls),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
 ]
 handler404 = "config.rest.handle_404"

@@ -1,7 +1,11 @@
 """The way to the worker: tasks are sent by name, because the web process must not import what runs them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from celery import Celery
 from celery.exceptions import OperationalError
+from kombu import Connection
 from kombu.exceptions import OperationalError as BrokerError
 
 app = Celery("proofdeck")
@@ -22,19 +26,27 @@ def ring(run_id: int, *, countdown: float = 0) -> None:
         raise BrokerDown(str(e)) from e
 
 
-def check_broker() -> None:
-    """Raise BrokerDown unless the broker answers."""
+@contextmanager
+def _connection() -> Iterator[Connection]:
+    """A connection of one's own that gives up within seconds, where Celery's would try again for minutes."""
     try:
         with app.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=2)
-            connection.default_channel.client.ping()
+            connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=2)
+            yield connection
     except Exception as e:  # redis and kombu raise different families; the caller only needs "down, because"
         raise BrokerDown(f"{type(e).__name__}: {e}") from e
 
 
+def check_broker() -> None:
+    """Raise BrokerDown unless the broker answers."""
+    with _connection() as connection:
+        connection.default_channel.client.ping()
+
+
 def live_workers(*, timeout: float = 1.0) -> list[str]:
-    """Names of the workers that answer within `timeout` seconds; one answer is enough."""
-    replies = app.control.ping(timeout=timeout, limit=1) or []
+    """Names of the workers that answer within `timeout` seconds; one answer is enough. BrokerDown without a broker."""
+    with _connection() as connection:
+        replies = app.control.ping(timeout=timeout, limit=1, connection=connection) or []
     return [name for reply in replies for name in reply]
 
 

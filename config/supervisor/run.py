@@ -18,7 +18,7 @@ from django.conf import settings
 from config.supervisor import guard, valkey
 from config.supervisor.output import Printer
 from config.supervisor.service import Service
-from labs.broker import live_workers, restore_unacked
+from labs.broker import BrokerDown, live_workers, restore_unacked
 
 # Failures in a row, before everything answered once, after which going on makes no sense.
 FIRST_TRIES = 3
@@ -75,7 +75,7 @@ def fetch(url: str) -> int:
 def worker_answers() -> bool:
     try:
         return bool(live_workers(timeout=0.3))
-    except Exception:  # whatever redis and kombu raise while the broker is starting
+    except BrokerDown:  # it is starting
         return False
 
 
