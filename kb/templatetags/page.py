@@ -20,7 +20,7 @@ INLINE_TAGS = {"code", "em", "strong", "span", "sub", "sup"}
 
 @register.filter
 def bilingual(obj: Any, field: str) -> SafeString:
-    """`{{ topic|bilingual:"title" }}`: a bilingual field, marked with its language where it falls back to the other one."""
+    """`{{ topic|bilingual:"title" }}`: the field, marked with its language where it falls back to the other one."""
     language = fallback_language(obj, field)
     text = pick(obj, field)
     return format_html('<span lang="{}">{}</span>', language, text) if language else format_html("{}", text)
@@ -34,7 +34,7 @@ def text_language(obj: Any, field: str) -> str:
 
 @register.simple_tag(takes_context=True)
 def markdown_inline(context: Context, obj: Any, field: str) -> SafeString:
-    """`{% markdown_inline question "prompt" %}`: Markdown without blocks and links, to stand inside a link or a heading."""
+    """`{% markdown_inline question "prompt" %}`: without blocks and links, to stand inside a link or a heading."""
     html = markdown(context, obj, field)
     return mark_safe(nh3.clean(html, tags=INLINE_TAGS, attributes={"span": {"class"}}))  # noqa: S308 - just sanitised
 
@@ -51,7 +51,7 @@ def aria_current(context: Context, prefixes: str) -> SafeString:
     match = getattr(context.get("request"), "resolver_match", None)
     name = match.url_name or "" if match else ""
     is_current = name.startswith(tuple(prefixes.split()))
-    return mark_safe('aria-current="page"' if is_current else "")
+    return SafeString('aria-current="page"' if is_current else "")
 
 
 @register.filter

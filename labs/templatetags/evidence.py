@@ -1,0 +1,196 @@
+"""Template tags for numbers, verdicts, runs and claims."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from django import template
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext, pgettext
+
+from kb.text import active_language
+from labs import chips
+from labs.models import Claim, Run
+from labs.numbers import format_number, format_quantity, format_unit
+from labs.points import parse_point
+from labs.schema import CheckSource
+
+register = template.Library()
+
+
+@register.filter
+def number(value: float | None) -> str:
+    """`{{ interval.mean|number }}`: a number as every page writes it; a dash where there is none."""
+    return chips.NO_VALUE if value is None else format_number(value)
+
+
+@register.filter
+def quantity(value: float | None, unit: str) -> str:
+    """`{{ value|quantity:claim.unit }}`: a number with its unit."""
+    return chips.NO_VALUE if value is None else format_quantity(value, unit)
+
+
+@register.filter
+def unit(name: str) -> str:
+    return format_unit(name)
+
+
+@register.filter
+def span(seconds: float) -> str:
+    """A duration for people: `45 s`, `3 min`, `1 h 20 min`."""
+    whole = round(seconds)
+    if whole < 90:
+        return _("%(n)s s") % {"n": whole}
+    minutes = round(whole / 60)
+    if minutes < 60:
+        return _("%(n)s min") % {"n": minutes}
+    return _("%(h)s h %(n)s min") % {"h": minutes // 60, "n": minutes % 60}
+
+
+@register.filter
+def duration(run: Run) -> str:
+    """How long a run took, empty while that is not known."""
+    if run.durations.get("total"):
+        return span(run.durations["total"])
+    if run.started_at and run.finished_at:
+        elapsed: timedelta = run.finished_at - run.started_at
+        return span(elapsed.total_seconds())
+    return ""
+
+
+@register.simple_tag
+def claim_chip(claim: Claim) -> SafeString:
+    """The claim's value with its verdict, leading to its page."""
+    return mark_safe(chips.claim_chip(claim, active_language()))  # noqa: S308 - built with format_html
+
+
+@register.filter
+def verdict_title(verdict: str) -> str:
+    return chips.verdict_title(verdict)
+
+
+@register.filter
+def method_title(method: str) -> str:
+    titles = {
+        "formula": _("formula"),
+        "simulation": _("simulation"),
+        "measurement": _("measurement"),
+        "citation": _("citation"),
+    }
+    return titles[method]
+
+
+@register.filter
+def method_meaning(method: str) -> str:
+    """What settles a claim of this method."""
+    meanings = {
+        "formula": _("Computed by a formula, exactly."),
+        "simulation": _("Counted by simulating the run operation by operation, without weights."),
+        "measurement": _("Measured by a lab run on a real model."),
+        "citation": _("Only its source can say it: cited, never reproduced here."),
+    }
+    return meanings[method]
+
+
+@register.filter
+def status_title(run: Run) -> str:
+    titles = {
+        Run.QUEUED: _("waiting"),
+        Run.RUNNING: _("running"),
+        Run.SUCCEEDED: _("succeeded"),
+        Run.FAILED: _("failed"),
+        Run.CANCELLED: _("cancelled"),
+        Run.TIMED_OUT: _("timed out"),
+    }
+    if run.cancel_requested and run.status == Run.RUNNING:
+        return _("stopping")
+    return titles[run.status]
+
+
+@register.filter
+def preset_title(name: str) -> str:
+    titles = {"quick": _("Quick"), "standard": _("Standard"), "gpu": _("GPU")}
+    return titles.get(name) or pgettext("parameters that are no preset", "Own parameters")
+
+
+@register.filter
+def run_title(run: Run) -> str:
+    """`Reference` for shipped evidence, `Run 12` for a run of this site."""
+    return _("Reference") if run.origin == Run.REFERENCE else _("Run %(id)s") % {"id": run.pk}
+
+
+@register.filter
+def point_title(point: str) -> str:
+    """`rank=8,scaling=constant` becomes `rank 8 · scaling constant`."""
+    return " · ".join(f"{name} {value}" for name, value in parse_point(point).items())
+
+
+@register.filter
+def expectation(check: CheckSource, unit: str) -> str:
+    """What a check accepts: `0.697 ± 0.01 nats`, `≥ 2 ×`."""
+    if check.expected is not None:
+        margin = ""
+        if check.absolute:
+            margin = f" ± {format_number(check.absolute)}"
+        if check.relative:
+            margin = f" ± {format_number(100 * check.relative)} %"
+        return f"{format_quantity(check.expected, unit)}{margin}"
+    if check.at_least is None:
+        return f"≤ {quantity(check.at_most, unit)}"
+    if check.at_most is None:
+        return f"≥ {quantity(check.at_least, unit)}"
+    return f"{format_number(check.at_least)} – {format_quantity(check.at_most, unit)}"
+
+
+@register.filter
+def finding_reason(reason: str) -> str:
+    """Why a check decides nothing."""
+    reasons = {
+        "no-run": _("No run has measured this yet."),
+        "one-seed": _("One seed decides nothing: run it with three or more."),
+        "undecided": _("The interval reaches across the limit: more seeds are needed."),
+        "stale": _("The lab has changed since: run it again."),
+    }
+    return reasons.get(reason, reason)
+
+
+@register.filter
+def seeds_count(n: int) -> str:
+    return ngettext("%(n)s seed", "%(n)s seeds", n) % {"n": n}
+
+
+@register.filter
+def command(run: Run) -> str:
+    """The shell command that repeats a run."""
+    words = [".venv/bin/python", "manage.py", "run_lab", run.lab_slug]
+    words += ["--preset", run.preset] if run.preset else ["--params", json.dumps(run.params)]
+    return shlex.join([*words, "--json"])
+
+
+@register.filter
+def flat(value: Any) -> str:
+    """Parameters, versions and hardware as text: lists with commas, mappings as `name value`."""
+    if isinstance(value, Mapping):
+        return " · ".join(f"{name} {flat(item)}" for name, item in value.items() if item not in (None, ""))
+    if isinstance(value, list):
+        return ", ".join(flat(item) for item in value)
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    return str(value)
+
+
+@register.filter
+def environment_title(name: str) -> str:
+    """The heading of a part of a run's environment; parts that a lab adds keep their own name."""
+    titles = {
+        "versions": _("Versions"),
+        "hardware": _("Hardware"),
+        "revision": _("Source revision"),
+        "model": _("Model"),
+        "data": _("Data"),
+        "threads": _("Threads"),
+    }
+    return titles.get(name, name)
