@@ -3,7 +3,7 @@ from django.contrib.auth import views as auth_views
 from django.urls import include, path
 from django.views.i18n import set_language
 
-from config import api, health
+from config import health
 from kb.urls import urlpatterns as kb_urls
 from labs.urls import claim_urls, lab_urls, run_urls
 from quiz.urls import attempt_urls, question_urls
@@ -15,7 +15,7 @@ urlpatterns = [
     path("labs/", include(lab_urls)),
     path("runs/", include(run_urls)),
     path("claims/", include(claim_urls)),
-    path("api/v1/", include(api.urlpatterns)),
+    path("api/v1/", include("config.api")),
     path("login/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),
     path("language/", set_language, name="set_language"),

@@ -27,7 +27,7 @@ RENDERER_VERSION = 1
 # Longer sources are refused before they reach the parser: rendering costs about 5 ms a kB.
 MAX_SOURCE = 200_000
 
-# Fills the placeholders of one kind: slugs and language to HTML by slug. A slug that is missing from the result is unknown.
+# Fills the placeholders of one kind: HTML by slug. A slug that is missing from the result is unknown.
 InlineResolver = Callable[[Iterable[str], Language], dict[str, str]]
 
 _resolvers: dict[str, InlineResolver] = {}
@@ -56,7 +56,7 @@ class _Placeholder(InlineProcessor):
         super().__init__(pattern)
         self.kind = kind
 
-    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element, int, int]:  # type: ignore[override]  # noqa: N802
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element, int, int]:  # noqa: N802
         span = Element("span")
         span.set("data-inline", self.kind or m["kind"])
         span.set("data-slug", m["key"] if self.kind else m["slug"])
@@ -64,7 +64,7 @@ class _Placeholder(InlineProcessor):
 
 
 class _PlainFigure(InlineProcessor):
-    def handleMatch(self, m: re.Match[str], data: str) -> tuple[str, int, int]:  # type: ignore[override]  # noqa: N802
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[str, int, int]:  # noqa: N802
         return m["figure"], m.start(0), m.end(0)
 
 
@@ -166,7 +166,7 @@ def render(source: str) -> str:
 class Resolver:
     """Fills placeholders for one reader; asks each kind's resolver at most once for all that a page needs.
 
-    `prepare` may be called with all texts of a page first; without it every text with unseen slugs costs a query a kind.
+    `prepare` may be called with all texts of a page first; without it a text with unseen slugs costs a query a kind.
     """
 
     def __init__(self, language: Language) -> None:

@@ -27,7 +27,7 @@ def ids_by_slug(model: type[models.Model]) -> dict[str, int]:
 
 def save_topics(sources: list[TopicSource]) -> None:
     for position, source in enumerate(sources):
-        values = {"position": position, **text_columns(source, "title", "summary")}
+        values: dict[str, Any] = {"position": position, **text_columns(source, "title", "summary")}
         Topic.objects.update_or_create(slug=source.slug, defaults=values)
 
 
@@ -39,7 +39,7 @@ def save_references(sources: list[ReferenceSource]) -> None:
 def save_points(sources: list[PointSource]) -> None:
     topics = ids_by_slug(Topic)
     for source in sources:
-        values = text_columns(source, "title", *Point.PARTS)
+        values: dict[str, Any] = text_columns(source, "title", *Point.PARTS)
         values |= {"topic_id": topics[source.topic], "position": source.position, "covers": source.covers}
         Point.objects.update_or_create(slug=source.slug, defaults=values)
     points = Point.objects.in_bulk(field_name="slug")

@@ -10,10 +10,11 @@ class LabsConfig(AppConfig):
         from kb.content import registry
         from kb.markup import register_inline
         from labs.chips import claim_chips
-        from labs.sources import CONTENT_TYPES
+        from labs.sources import CONTENT_TYPES, check_evidence
 
         for content_type in CONTENT_TYPES:
             registry.register(content_type)
+        registry.folder_checks.append(check_evidence)
         registry.after_import.append(_import_evidence)
         register_inline("claim", claim_chips)
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from celery import Celery
 from celery.exceptions import OperationalError
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.exceptions import OperationalError as BrokerError
 
 app = Celery("proofdeck")
@@ -40,7 +41,8 @@ def _connection() -> Iterator[Connection]:
 def check_broker() -> None:
     """Raise BrokerDown unless the broker answers."""
     with _connection() as connection:
-        connection.default_channel.client.ping()
+        channel: Any = connection.default_channel
+        channel.client.ping()
 
 
 def live_workers(*, timeout: float = 1.0) -> list[str]:

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from django.utils.html import format_html, strip_tags
 from django.utils.translation import gettext as _
 
+from kb.text import Language, pick
 from labs.models import Claim
 from labs.numbers import format_quantity
-from kb.text import Language, pick
 
 # What a chip shows instead of a number while there is none.
 NO_VALUE = "—"

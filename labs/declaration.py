@@ -26,7 +26,7 @@ class Parameters(BaseModel):
 
 def parameter(default: Any, title: Text, help: Text, **constraints: Any) -> Any:
     """A parameter field with a title and a help text in both languages, and bounds such as `ge` and `le`."""
-    extra = {"title_zh": title.zh, "description_zh": help.zh}
+    extra: dict[str, Any] = {"title_zh": title.zh, "description_zh": help.zh}
     return Field(default, title=title.en, description=help.en, json_schema_extra=extra, **constraints)
 
 
@@ -45,6 +45,9 @@ class Metric:
     better: Literal["lower", "higher", ""] = ""
 
 
+NO_TEXT = Text()
+
+
 @dataclass(frozen=True)
 class Chart:
     """A picture of one metric: `x` and `series` name settings of the points.
@@ -59,14 +62,14 @@ class Chart:
     kind: Literal["line", "bar"] = "line"
     log_x: bool = False
     log_y: bool = False
-    x_title: Text = Text()
+    x_title: Text = NO_TEXT
     series_titles: dict[str, Text] = field(default_factory=dict)
     where: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Ready-made parameters. `expected_seconds` is a first guess on two CPU cores, shown until this site knows better."""
+    """Ready-made parameters. `expected_seconds` is a first guess on two CPU cores, until this site knows better."""
 
     params: dict[str, Any]
     seeds: tuple[int, ...]
@@ -77,7 +80,7 @@ class Preset:
 class Lab:
     """A lab: what it asks, what can be set, what it measures and how that is drawn.
 
-    `version` goes up whenever the experiment's code changes what its numbers mean; evidence of an older version is stale.
+    `version` goes up when the experiment's code changes what its numbers mean; evidence of an older one is stale.
     `takeaway` is what to say in the interview, Markdown, and may hold `[[claim:…]]`.
     """
 

@@ -113,12 +113,14 @@ class MetricValue(models.Model):
     class Meta:
         ordering = ["pk"]
         constraints = [
-            # A number delivered twice is stored once. Two constraints, because NULLs differ from each other in an index.
+            # A number delivered twice is stored once. Two constraints, because NULLs differ in an index.
             models.UniqueConstraint(
                 fields=["run", "name", "point", "seed"], condition=Q(step=None), name="result_once"
             ),
             models.UniqueConstraint(
-                fields=["run", "name", "point", "seed", "step"], condition=Q(step__isnull=False), name="curve_value_once"
+                fields=["run", "name", "point", "seed", "step"],
+                condition=Q(step__isnull=False),
+                name="curve_value_once",
             ),
         ]
 

@@ -22,7 +22,7 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def format_number(value: float) -> str:
-    """Counts in full with separators, everything else to three significant digits: `4,718,592`, `0.697`, `1.50×10⁻⁴`."""
+    """Counts in full with separators, the rest to three significant digits: `4,718,592`, `0.697`, `1.50×10⁻⁴`."""
     if value == int(value) and abs(value) < 1e9:
         return f"{int(value):,}"
     if 1e-3 <= abs(value) < 1e6:

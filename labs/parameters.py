@@ -1,4 +1,4 @@
-"""From what somebody asks for to a lab's validated parameters, with errors that name field, value and what is allowed."""
+"""From a wish to a lab's validated parameters; errors name field, value and what is allowed."""
 
 import json
 from dataclasses import dataclass
@@ -90,7 +90,9 @@ def _from_pydantic(lab: Lab, error: dict[str, Any]) -> ParameterError:
     path = ".".join(str(part) for part in error["loc"]) or "params"
     name = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] == "extra_forbidden":
-        return ParameterError(path, error["input"], f"unknown parameter; allowed: {', '.join(lab.parameters.model_fields)}")
+        return ParameterError(
+            path, error["input"], f"unknown parameter; allowed: {', '.join(lab.parameters.model_fields)}"
+        )
     bounds = _describe_bounds(parameter_schema(lab)["properties"].get(name, {}))
     message = error["msg"].removeprefix("Value error, ")
     return ParameterError(path, error["input"], f"{message}; allowed: {bounds}" if bounds else message)

@@ -68,7 +68,7 @@ def run_request(
         raise ParameterErrors([ParameterError("preset", preset, f"allowed: {', '.join(lab.presets)}")])
     if params is not None and not isinstance(params, dict):
         raise ParameterErrors([ParameterError("params", params, "allowed: a JSON object of parameters")])
-    base = lab.presets.get(preset) or lab.presets["quick"]  # type: ignore[call-overload]
+    base = lab.presets[preset or "quick"]
     validated = validate(lab, (base.params if preset else {}) | (params or {})).model_dump(mode="json")
     chosen = validate_seeds(list(base.seeds) if seeds is None else seeds)
     return Request(lab, validated, chosen, preset=_preset_of(lab, validated, chosen))

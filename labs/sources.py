@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 from kb.content.checks import Items, check_known
 from kb.content.registry import ContentType, Problem
@@ -11,6 +13,7 @@ from kb.sources import ids_by_slug, text_columns
 from labs.catalog import UnknownLab, get_lab
 from labs.formulas import FORMULAS
 from labs.models import Claim
+from labs.records import EvidenceError, read_record
 from labs.schema import CheckSource, ClaimSource
 
 FOLKLORE = "folklore"
@@ -19,7 +22,7 @@ FOLKLORE = "folklore"
 def save_claims(sources: list[ClaimSource]) -> None:
     topics = ids_by_slug(Topic)
     for source in sources:
-        values = text_columns(source, "statement", "often_said", "note", "assumptions")
+        values: dict[str, Any] = text_columns(source, "statement", "often_said", "note", "assumptions")
         values |= source.model_dump(include={"method", "unit", "source", "place", "cited", "settles"})
         values |= {"topic_id": topics[source.topic]}
         values |= {"checks": [check.model_dump(exclude_defaults=True) for check in source.checks]}
@@ -32,7 +35,7 @@ def _link_points() -> None:
     claims = ids_by_slug(Claim)
     for point in Point.objects.all():
         texts = (getattr(point, f"{part}_{language}") for part in Point.PARTS for language in ("en", "zh"))
-        point.claims.set(mentioned_claims(texts, claims))  # type: ignore[attr-defined]
+        point.claims.set(mentioned_claims(texts, claims))
 
 
 def mentioned_claims(texts: Iterable[str], claims: dict[str, int]) -> list[int]:
@@ -73,6 +76,15 @@ def _metric_problem(check: CheckSource) -> str:
     except (UnknownLab, KeyError) as e:
         return str(e.args[0])
     return ""
+
+
+def check_evidence(folder: Path) -> Iterator[Problem]:
+    """Evidence records that were edited, cannot be read, or belong to no lab."""
+    for path in sorted((folder / "evidence").glob("*.json")):
+        try:
+            get_lab(read_record(path).lab)
+        except (EvidenceError, UnknownLab) as e:
+            yield Problem(path.relative_to(folder).as_posix(), 1, "evidence", str(e))
 
 
 CONTENT_TYPES = [

@@ -1,9 +1,9 @@
 """From checks and what was found to a verdict: one rule a method, and nothing else decides.
 
 - formula: the value lies within the tolerance or it does not.
-- measurement, simulation: of a stochastic metric, the 95 % t-interval of the mean over seeds lies inside the accepted range
-  (reproduced), outside (refuted), or across its edge (undecided: more seeds are needed). One seed decides nothing.
-  A deterministic metric is settled by each of its values.
+- measurement, simulation: of a stochastic metric, the 95 % t-interval of the mean over seeds lies inside the accepted
+  range (reproduced), outside (refuted), or across its edge (undecided: more seeds are needed). One seed decides
+  nothing. A deterministic metric is settled by each of its values.
 - citation: a primary source says it (cited), or nobody does (unsupported).
 
 A claim with several checks is reproduced when all hold, refuted when none does, and partly true otherwise.

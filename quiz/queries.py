@@ -27,7 +27,9 @@ def topics_with_questions() -> QuerySet[Topic]:
 
 def question_by_slug(slug: str) -> Question:
     """The question with what its pages show, or Http404."""
-    found = Question.objects.select_related("topic", "parent", "root").prefetch_related("rubric", "follow_ups", "points")
+    found = Question.objects.select_related("topic", "parent", "root").prefetch_related(
+        "rubric", "follow_ups", "points"
+    )
     question = found.filter(slug=slug).first()
     if question is None:
         raise Http404(f"No question {slug!r}")

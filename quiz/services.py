@@ -21,9 +21,7 @@ class NotYourAttempt(ValueError):
     """The token belongs to somebody else's attempt, or to another question."""
 
 
-def attempt_start(
-    *, user: User, question: Question, token: UUID, typed: str, after: Attempt | None = None
-) -> Attempt:
+def attempt_start(*, user: User, question: Question, token: UUID, typed: str, after: Attempt | None = None) -> Attempt:
     """Keep what was typed before the answer is shown. The same token gives the same attempt."""
     attempt, _ = Attempt.objects.get_or_create(
         token=token, defaults={"owner": user, "question": question, "typed": typed, "after": after}

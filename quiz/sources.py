@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from kb.content.checks import Items, check_known
 from kb.content.registry import ContentType, Problem
@@ -19,23 +20,26 @@ TEXTS = ("prompt", "short", "answer", "mistakes")
 def save_questions(sources: list[QuestionSource]) -> None:
     topics, points, claims = ids_by_slug(Topic), ids_by_slug(Point), ids_by_slug(Claim)
     for source in sources:
-        values = {"topic_id": topics[source.topic], "position": source.position, "parent": None, "root": None}
+        values: dict[str, Any] = {
+            "topic_id": topics[source.topic],
+            "position": source.position,
+            "parent": None,
+            "root": None,
+        }
         question = _save_one(source, values, claims)
         question.points.set([points[slug] for slug in source.points])
         _save_follow_ups(source, question, root=question, claims=claims)
 
 
-def _save_follow_ups(
-    source: AnswerableSource, question: Question, *, root: Question, claims: dict[str, int]
-) -> None:
+def _save_follow_ups(source: AnswerableSource, question: Question, *, root: Question, claims: dict[str, int]) -> None:
     for position, child in enumerate(source.follow_ups):
-        values = {"topic_id": root.topic_id, "position": position, "parent": question, "root": root}
+        values: dict[str, Any] = {"topic_id": root.topic_id, "position": position, "parent": question, "root": root}
         values |= text_columns(child, "when")
         follow_up = _save_one(child, values, claims)
         _save_follow_ups(child, follow_up, root=root, claims=claims)
 
 
-def _save_one(source: AnswerableSource, values: dict[str, object], claims: dict[str, int]) -> Question:
+def _save_one(source: AnswerableSource, values: dict[str, Any], claims: dict[str, int]) -> Question:
     texts = text_columns(source, "prompt", "short", "answer")
     texts |= {f"mistakes_{language}": _as_list(source, language) for language in LANGUAGES}
     values |= texts | {"kind": source.kind, "difficulty": source.difficulty, "covers": source.covers}

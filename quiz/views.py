@@ -4,6 +4,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from kb.http import SignedInRequest
@@ -37,11 +38,16 @@ def answer(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-@login_required
 def reveal(request: SignedInRequest, slug: str) -> HttpResponse:
-    """Keep the typed answer and show the model answer beside it."""
+    """Keep the typed answer and show the model answer beside it.
+
+    Without login_required: its redirect would throw away what was typed when a session has ended meanwhile.
+    """
     question = question_by_slug(slug)
     form = AnswerForm(request.POST)
+    if not request.user.is_authenticated:
+        form.add_error(None, _("You are signed out. Your answer is still here: copy it, sign in, and send it again."))
+        return _question_page(request, question, form, status=401)
     if not form.is_valid():
         return _question_page(request, question, form, status=422)
     after = form.cleaned_data["after"]

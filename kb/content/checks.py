@@ -32,8 +32,8 @@ def known_slugs(items: Items) -> dict[str, set[str]]:
     known: dict[str, set[str]] = {}
     for content_type in content_types():
         if content_type.inline:
-            keys = content_type.keys or (lambda source, name=content_type.key: [getattr(source, name)])
-            known[content_type.inline] = {key for item in items[content_type.name] for key in keys(item.source)}
+            group = items[content_type.name]
+            known[content_type.inline] = {key for item in group for key in content_type.keys_of(item.source)}
     return known
 
 
@@ -56,7 +56,9 @@ def _check_references(item: Item, place: str, text: Text, known: dict[str, set[s
     for language in LANGUAGES:
         for kind, slug in inline_references(getattr(text, language)):
             if kind not in inline_kinds():
-                message = f"{place} ({language}): unknown kind in [[{kind}:{slug}]]; allowed: {', '.join(inline_kinds())}"
+                message = (
+                    f"{place} ({language}): unknown kind in [[{kind}:{slug}]]; allowed: {', '.join(inline_kinds())}"
+                )
                 yield Problem(item.file, item.line, "dead-link", message)
             elif slug not in known.get(kind, set()):
                 yield Problem(item.file, item.line, "dead-link", f"{place} ({language}): there is no {kind} {slug!r}")

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from kb.content.checks import check_texts
-from kb.content.registry import ContentType, Item, Problem, content_types
+from kb.content.registry import ContentType, Item, Problem, content_types, folder_checks
 from kb.schema import Source
 
 MAX_FILE_BYTES = 1024 * 1024
@@ -41,6 +41,8 @@ def read_tree(folder: Path) -> Tree:
     for content_type in content_types():
         if content_type.check:
             tree.problems += content_type.check(tree.items)
+    for check in folder_checks:
+        tree.problems += check(folder)
     return tree
 
 

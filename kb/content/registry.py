@@ -38,9 +38,9 @@ class Problem:
 class ContentType:
     """One kind of item.
 
-    `folder` holds one file an item; or `file` holds a list of them under the key `name`. `save` writes validated sources
-    to the database, inside the import's transaction. `check` finds what a schema cannot see. `inline` is the kind under
-    which texts refer to the items: `claim` for `[[claim:slug]]`.
+    `folder` holds one file an item; or `file` holds a list of them under the key `name`. `save` writes validated
+    sources to the database, inside the import's transaction. `check` finds what a schema cannot see.
+    `inline` is the kind under which texts refer to the items: `claim` for `[[claim:slug]]`.
     """
 
     name: str  # plural: topics, points, questions …
@@ -55,9 +55,16 @@ class ContentType:
     keys: Callable[[Any], list[str]] | None = None  # all the slugs of an item, where it holds more than its own
     order: int = 0  # importing goes by order: what is referred to first
 
+    def keys_of(self, source: Any) -> list[str]:
+        """What texts may call an item by: its own slug, and those of what it holds."""
+        return self.keys(source) if self.keys else [getattr(source, self.key)]
+
 
 _types: dict[str, ContentType] = {}
 
+
+# Checks of what is not an item (the evidence records), called with the content folder.
+folder_checks: list[Callable[[Path], Iterable[Problem]]] = []
 
 # Called at the end of an import, inside its transaction, with the content folder.
 after_import: list[Callable[[Path], None]] = []

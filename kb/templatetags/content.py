@@ -41,6 +41,4 @@ def markdown_text(context: Context, source: str) -> SafeString:
 def _resolver(context: Context) -> Resolver:
     """The page's resolver; a view that shows several texts prepares one itself, so that chips cost one query a kind."""
     resolver = context.get("resolver")
-    if resolver is None:
-        resolver = context.render_context.setdefault("resolver", Resolver(active_language()))
-    return resolver
+    return resolver if isinstance(resolver, Resolver) else Resolver(active_language())

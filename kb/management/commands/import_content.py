@@ -9,7 +9,9 @@ from kb.services import ContentRefused, content_import
 
 
 class Command(BaseCommand):
-    help = "Import topics, points, questions, claims and reference evidence from the content folder, in one transaction."
+    help = (
+        "Import topics, points, questions, claims and reference evidence from the content folder, in one transaction."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--folder", type=Path, default=settings.CONTENT_DIR)

@@ -1,0 +1,64 @@
+"""A lab's declared charts, drawn from runs: the reference and, beside it, the reader's own."""
+
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from labs.charts import PlotPoint, Series, bar_chart, line_chart
+from labs.declaration import Chart, Lab
+from labs.models import Run
+from labs.numbers import format_unit
+from labs.queries import Result, results
+
+
+def figures(lab: Lab, reference: Run | None, own: Run | None = None) -> list[SafeString]:
+    """The lab's charts; one without any data is left out."""
+    found = {"reference": results(reference) if reference else [], "own": results(own) if own else []}
+    drawn = (draw(lab, chart, found) for chart in lab.charts)
+    return [figure for figure in drawn if figure]
+
+
+def draw(lab: Lab, chart: Chart, found: dict[str, list[Result]], *, y_line: float | None = None) -> SafeString | None:
+    """One chart; `found` holds the results by role (`reference`, `own`)."""
+    metric = lab.metric(chart.metric)
+    shown = {role: [r for r in group if _belongs(chart, r)] for role, group in found.items()}
+    if not any(shown.values()):
+        return None
+    common = {
+        "title": str(chart.title),
+        "x_title": str(chart.x_title) or chart.x,
+        "y_title": f"{metric.title} ({format_unit(metric.unit)})" if metric.unit else str(metric.title),
+        "y_line": y_line,
+    }
+    if chart.kind == "bar":
+        categories = list(dict.fromkeys(r.settings[chart.x] for group in shown.values() for r in group))
+        return bar_chart(_series(chart, shown, categories), categories=categories, **common)  # type: ignore[arg-type]
+    return line_chart(_series(chart, shown), log_x=chart.log_x, log_y=chart.log_y, **common)  # type: ignore[arg-type]
+
+
+def _belongs(chart: Chart, result: Result) -> bool:
+    settings = result.settings
+    return (
+        result.name == chart.metric
+        and chart.x in settings
+        and (not chart.series or chart.series in settings)
+        and all(settings.get(name) == value for name, value in chart.where.items())
+    )
+
+
+def _series(chart: Chart, shown: dict[str, list[Result]], categories: list[str] | None = None) -> list[Series]:
+    series = []
+    for role, group in shown.items():
+        names = list(dict.fromkeys(result.settings.get(chart.series, "") for result in group))
+        for name in names:
+            points = [_plot(chart, r, categories) for r in group if r.settings.get(chart.series, "") == name]
+            label = str(chart.series_titles.get(name, name)) or _("measured")
+            series.append(Series(label, sorted(points, key=lambda p: p.x), role=role))  # type: ignore[arg-type]
+    return series
+
+
+def _plot(chart: Chart, result: Result, categories: list[str] | None) -> PlotPoint:
+    place = result.settings[chart.x]
+    interval = result.interval
+    return PlotPoint(
+        float(categories.index(place) if categories else place), interval.mean, interval.low, interval.high
+    )

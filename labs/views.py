@@ -1,0 +1,189 @@
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from kb.http import SignedInRequest
+from kb.markup import Resolver
+from kb.queries import resolver_for
+from kb.text import active_language
+from labs.catalog import all_labs
+from labs.chips import claim_value
+from labs.declaration import Lab
+from labs.figures import figures
+from labs.forms import LabForm
+from labs.models import Claim, Run
+from labs.queries import (
+    claims_by,
+    claims_of_lab,
+    expected_seconds,
+    lab_or_404,
+    labs_of_claim,
+    own_run,
+    reference_run,
+    run_for_user,
+    runs_on_claim,
+    table_of,
+    visible_runs,
+)
+from labs.schema import CheckSource
+from labs.services import TooManyRuns, finding_from_run, run_cancel, run_submit, run_twin
+
+# htmx stops polling when a response carries this status.
+STOP_POLLING = 286
+
+
+@require_safe
+def labs(request: HttpRequest) -> HttpResponse:
+    return render(request, "labs/labs.html", {"labs": all_labs().values()})
+
+
+def _lab_page(request: HttpRequest, lab: Lab, preset: str, form: LabForm, **more: Any) -> HttpResponse:
+    reference = reference_run(lab)
+    status = more.pop("status", 200)
+    context = {
+        "lab": lab,
+        "form": form,
+        "preset": preset,
+        "presets": [{"name": name, "seconds": expected_seconds(lab, name)} for name in lab.presets],
+        "reference": reference,
+        "figures": figures(lab, reference),
+        "claims": claims_of_lab(lab),
+        "own_runs": Run.objects.filter(owner=request.user.pk, lab_slug=lab.slug)[:5] if request.user.pk else [],
+        "resolver": Resolver(active_language()),
+        **more,
+    }
+    return render(request, "labs/lab.html", context, status=status)
+
+
+@require_safe
+def lab(request: HttpRequest, slug: str) -> HttpResponse:
+    """What a lab asks, its reference result, and the form to run it; `?preset=` fills the form."""
+    lab = lab_or_404(slug)
+    preset = request.GET.get("preset", "")
+    preset = preset if preset in lab.presets else "quick"
+    return _lab_page(request, lab, preset, LabForm(lab, preset))
+
+
+@require_POST
+@login_required
+def submit(request: SignedInRequest, slug: str) -> HttpResponse:
+    """Queue a run; when the same question has an answer already, offer that first (`again` runs it all the same)."""
+    lab = lab_or_404(slug)
+    form = LabForm(lab, "quick", request.POST)
+    if not form.is_valid() or form.request is None:
+        return _lab_page(request, lab, "", form, status=422)
+    twin = run_twin(user=request.user, request=form.request)
+    if twin and "again" not in request.POST:
+        return _lab_page(request, lab, form.request.preset, form, twin=twin)
+    try:
+        return redirect(run_submit(user=request.user, request=form.request))
+    except TooManyRuns as e:
+        form.add_error(None, str(e))
+        return _lab_page(request, lab, "", form, status=429)
+
+
+@require_safe
+@login_required
+def runs(request: SignedInRequest) -> HttpResponse:
+    """The reader's own runs and the reference runs; staff see everybody's."""
+    page = Paginator(visible_runs(request.user).select_related("owner"), 25).get_page(request.GET.get("page"))
+    return render(request, "labs/runs.html", {"page": page})
+
+
+def _run_context(run: Run) -> dict[str, Any]:
+    lab = run.lab
+    reference = reference_run(lab)
+    own = None if run.origin == Run.REFERENCE else run
+    if own is None:
+        reference = run
+    compared = [r for r in (reference, own) if r]
+    is_shown = run.status != Run.QUEUED
+    return {
+        "run": run,
+        "lab": lab,
+        "reference": reference,
+        "own": own,
+        "compared": compared,
+        "figures": figures(lab, reference, own) if is_shown else [],
+        "table": table_of(lab, compared) if is_shown else [],
+    }
+
+
+@require_safe
+def run(request: HttpRequest, run_id: int) -> HttpResponse:
+    """A run with its numbers beside the reference."""
+    run = run_for_user(request.user, run_id)
+    return render(request, "labs/run.html", _run_context(run))
+
+
+@require_safe
+def progress(request: HttpRequest, run_id: int) -> HttpResponse:
+    """The changing part of a run's page; htmx asks for it each second until the run has ended."""
+    run = run_for_user(request.user, run_id)
+    status = 200 if run.is_live else STOP_POLLING
+    return render(request, "labs/run_live.html", _run_context(run), status=status)
+
+
+@require_POST
+@login_required
+def cancel(request: SignedInRequest, run_id: int) -> HttpResponse:
+    run = own_run(request.user, run_id)
+    if not run_cancel(run):
+        messages.info(request, _("This run has already ended."))
+    return redirect(run)
+
+
+@require_safe
+def artifact(request: HttpRequest, run_id: int, name: str) -> FileResponse:
+    """A file that a run produced, always as a download."""
+    run = run_for_user(request.user, run_id)
+    artifact = get_object_or_404(run.artifacts, name=name)
+    path = settings.RUNS_DIR / str(run.pk) / "artifacts" / artifact.name
+    try:
+        return FileResponse(path.open("rb"), as_attachment=True, filename=artifact.name)
+    except OSError as e:
+        raise Http404(f"The file {name} is no longer there") from e
+
+
+@require_safe
+def claims(request: HttpRequest) -> HttpResponse:
+    """The ledger: all claims, by verdict, method or topic."""
+    chosen = {name: request.GET.get(name, "") for name in ("verdict", "method", "topic")}
+    found = claims_by(verdict=chosen["verdict"], method=chosen["method"], topic__slug=chosen["topic"])
+    page = Paginator(found, 50).get_page(request.GET.get("page"))
+    context = {
+        "page": page,
+        "chosen": chosen,
+        "verdicts": Claim.VERDICTS,
+        "methods": Claim.METHODS,
+        "resolver": resolver_for(*((claim, ["statement"]) for claim in page)),
+    }
+    return render(request, "labs/claims.html", context)
+
+
+@require_safe
+def claim(request: HttpRequest, slug: str) -> HttpResponse:
+    """The statement, what decided it, every run that bears on it, and the texts that rest on it."""
+    claim = get_object_or_404(Claim.objects.select_related("topic").prefetch_related("points", "decided_by"), slug=slug)
+    checks = [CheckSource.model_validate(check) for check in claim.checks]
+    found_runs = runs_on_claim(claim, request.user)
+    context = {
+        "claim": claim,
+        "value": claim_value(claim),
+        "checks": list(zip(checks, claim.findings, strict=False)),
+        "labs": labs_of_claim(claim),
+        "evidence": [
+            {"run": run, "findings": [finding_from_run(c, run) for c in checks if c.lab == run.lab_slug]}
+            for run in found_runs
+        ],
+        "questions": claim.questions.select_related("root"),
+        "resolver": resolver_for((claim, ["statement", "often_said", "note", "assumptions"])),
+    }
+    return render(request, "labs/claim.html", context)
