@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from worker.data.facts import Fact
+
 IGNORED = -100  # a label that no loss is taken on, as in transformers
 
 
@@ -35,6 +37,25 @@ def encode(question: str, answer: str, tokenizer: PreTrainedTokenizerBase) -> Ex
     prompt = tokenizer.encode(f"Question: {question}\nAnswer:", add_special_tokens=False)
     completion = tokenizer.encode(f" {answer}", add_special_tokens=False)
     return Example((*prompt, *completion, tokenizer.eos_token_id), len(prompt))
+
+
+@dataclass(frozen=True)
+class FactExamples:
+    """The facts data set, encoded: what can be told apart is said in worker.data.facts."""
+
+    training: list[Example]
+    validation: list[Example]  # trained facts in the phrasing held out
+    unseen: list[Example]  # other facts in that phrasing
+
+
+def encode_facts(facts: Sequence[Fact], tokenizer: PreTrainedTokenizerBase) -> FactExamples:
+    trained = [fact for fact in facts if fact.is_trained]
+    unseen = [fact for fact in facts if not fact.is_trained]
+    return FactExamples(
+        training=[encode(question, fact.answer, tokenizer) for fact in trained for question in fact.training],
+        validation=[encode(fact.held_out, fact.answer, tokenizer) for fact in trained],
+        unseen=[encode(fact.held_out, fact.answer, tokenizer) for fact in unseen],
+    )
 
 
 def collate(examples: Sequence[Example], device: str = "cpu") -> Batch:

@@ -1,0 +1,217 @@
+"""Is a merged adapter the same model, and is it faster?"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from kb.text import Text
+from labs.catalog.rank_sweep import TargetModules
+from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+
+Dtype = Literal["float32", "bfloat16"]
+Shape = Literal["1x1", "1x16", "1x64", "4x64", "8x64"]
+
+
+class MergeCheckParameters(Parameters):
+    model: ModelName = parameter(
+        "smollm2-135m",
+        Text(en="Model", zh="模型"),
+        Text(en="The language model that the adapter is trained on.", zh="在其上训练适配器的语言模型。"),
+    )
+    rank: Annotated[int, Field(ge=1, le=256)] = parameter(
+        8, Text(en="Rank", zh="秩"), Text(en="The rank r of the adapter.", zh="适配器的秩 r。")
+    )
+    alpha: Annotated[int, Field(ge=1, le=1024)] = parameter(
+        16, Text(en="Alpha", zh="Alpha（α）"), Text(en="The update is scaled by α/r.", zh="更新量乘以 α/r。")
+    )
+    target_modules: TargetModules = parameter(
+        "all-linear",
+        Text(en="Target modules", zh="目标模块"),
+        Text(
+            en="The linear layers that get an adapter; all-linear means all but the output layer.",
+            zh="加上适配器的线性层；all-linear 指除输出层以外的全部线性层。",
+        ),
+    )
+    steps: Annotated[int, Field(ge=1, le=2000)] = parameter(
+        20,
+        Text(en="Training steps", zh="训练步数"),
+        Text(
+            en="Optimiser steps before the merge. An untrained adapter changes nothing, so nothing could be seen.",
+            zh="合并之前的优化步数：未经训练的适配器不改变任何输出，也就无从比较。",
+        ),
+    )
+    batch_size: Annotated[int, Field(ge=1, le=64)] = parameter(
+        8,
+        Text(en="Batch size", zh="批大小"),
+        Text(en="Question–answer pairs in a step.", zh="每一步使用的问答对数量。"),
+    )
+    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = parameter(
+        1e-3,
+        Text(en="Learning rate", zh="学习率"),
+        Text(en="Of AdamW, constant after four steps of warm-up.", zh="AdamW 的学习率；预热四步之后保持不变。"),
+    )
+    dtypes: list[Dtype] = parameter(
+        ["float32", "bfloat16"],
+        Text(en="Number formats", zh="数值格式"),
+        Text(en="Formats of the weights in which to merge and compare.", zh="在哪些权重格式下合并并比较。"),
+        min_length=1,
+        max_length=2,
+    )
+    shapes: list[Shape] = parameter(
+        ["1x1", "1x64", "4x64"],
+        Text(en="Shapes to time", zh="计时的输入形状"),
+        Text(
+            en="Batch × tokens of one forward pass. 1x1 is close to one step of generating text.",
+            zh="一次前向计算的批大小 × 词元数。1x1 接近生成文本时的一步。",
+        ),
+        min_length=1,
+        max_length=5,
+    )
+    repeats: Annotated[int, Field(ge=3, le=200)] = parameter(
+        10,
+        Text(en="Repeats", zh="重复次数"),
+        Text(
+            en="Timed passes of each variant; the variants take turns, and the median counts.",
+            zh="每个变体计时的次数；各变体轮流执行，取中位数。",
+        ),
+    )
+
+    @field_validator("dtypes", "shapes")
+    @classmethod
+    def _are_different(cls, values: list[object]) -> list[object]:
+        if len(set(values)) != len(values):
+            raise ValueError("each value may be named once")
+        return values
+
+
+VARIANT_TITLES = {
+    "base": Text(en="base model", zh="基座模型"),
+    "adapter": Text(en="unmerged adapter", zh="未合并的适配器"),
+    "merged": Text(en="merged", zh="已合并"),
+}
+SHAPE = Text(en="batch × tokens", zh="批大小 × 词元数")
+DTYPE = Text(en="number format", zh="数值格式")
+
+
+def latency_charts() -> tuple[Chart, ...]:
+    return tuple(
+        Chart(
+            "latency",
+            Text(en=f"Time of a forward pass in {dtype}", zh=f"{dtype} 下一次前向计算的用时"),
+            x="shape",
+            series="variant",
+            kind="bar",
+            x_title=SHAPE,
+            series_titles=VARIANT_TITLES,
+            where={"dtype": dtype},
+        )
+        for dtype in ("float32", "bfloat16")
+    )
+
+
+LAB = Lab(
+    slug="merge-check",
+    version=1,
+    title=Text(en="Merging an adapter: same outputs, same speed?", zh="合并适配器：输出是否相同，速度是否相同？"),
+    question=Text(
+        en="Does merging B·A into W leave the outputs as they were, can it be undone, and what does it save in time?",
+        zh="把 B·A 合并进 W 之后，输出是否保持不变？能否还原？又能省下多少时间？",
+    ),
+    summary=Text(
+        en="Trains a real adapter, then merges it in each number format and compares logits on questions that were not "
+        "trained on: merged against unmerged, after unmerging against before, and, for scale, adapter against base. "
+        "Then it times base, adapter and merged model in turns.",
+        zh="先训练一个真实的适配器，再在每种数值格式下合并，并在训练中未出现的问句上比较 logits：合并与未合并之间、"
+        "还原之后与合并之前之间，并以适配器与基座之间的差异作为参照。最后让基座、适配器和合并后的模型轮流计时。",
+    ),
+    takeaway=Text(
+        en="Merging is exact algebra and inexact arithmetic: W + (α/r)·B·A is rounded to the format of W. In float32 "
+        "the difference is rounding noise; in bfloat16, with 8 significant bits, it is a visible share of what the "
+        "adapter does, and unmerging does not bring back the old bits. So keep the base weights and the adapter "
+        "file, merge a copy in high precision, and check logits before serving. What merging buys is the bypass's "
+        "extra time, because the merged model is an ordinary model again.",
+        zh="合并在代数上精确，在数值上并不精确：W + (α/r)·B·A 要舍入到 W 的格式。在 float32 下差异只是舍入噪声；"
+        "bfloat16 只有 8 位有效数字，差异在适配器的作用中占了看得见的比例，而且还原之后也回不到原来的比特。"
+        "因此要保留基座权重和适配器文件，在高精度下合并一份副本，上线之前核对 logits。"
+        "合并省下的是旁路的额外时间，因为合并后的模型又成了一个普通模型。",
+    ),
+    parameters=MergeCheckParameters,
+    metrics=(
+        Metric("loss", Text(en="Training loss", zh="训练损失"), "nats per answer token", better="lower"),
+        Metric(
+            "max_logit_difference",
+            Text(en="Largest logit difference, merged against adapter", zh="合并与适配器之间 logit 差的最大值"),
+            "logit",
+            better="lower",
+        ),
+        Metric(
+            "mean_logit_difference",
+            Text(en="Mean logit difference, merged against adapter", zh="合并与适配器之间 logit 差的平均值"),
+            "logit",
+            better="lower",
+        ),
+        Metric(
+            "adapter_effect",
+            Text(en="Largest logit difference, adapter against base", zh="适配器与基座之间 logit 差的最大值"),
+            "logit",
+        ),
+        Metric(
+            "relative_logit_difference",
+            Text(
+                en="Largest merge difference as a share of the adapter's effect", zh="合并差异最大值占适配器作用的比例"
+            ),
+            "ratio",
+            better="lower",
+        ),
+        Metric(
+            "top1_agreement",
+            Text(
+                en="Positions where merged and adapter predict the same token",
+                zh="合并与适配器预测同一词元的位置所占比例",
+            ),
+            "ratio",
+            better="higher",
+        ),
+        Metric(
+            "roundtrip_weight_difference",
+            Text(en="Largest weight change after merging and unmerging", zh="合并再还原之后权重变化的最大值"),
+            "weight",
+            better="lower",
+        ),
+        Metric(
+            "roundtrip_logit_difference",
+            Text(en="Largest logit change after merging and unmerging", zh="合并再还原之后 logit 变化的最大值"),
+            "logit",
+            better="lower",
+        ),
+        Metric(
+            "latency", Text(en="Median time of a forward pass", zh="一次前向计算用时的中位数"), "ms", better="lower"
+        ),
+        Metric(
+            "latency_ratio",
+            Text(en="Time relative to the base model", zh="相对于基座模型的用时"),
+            "ratio",
+            better="lower",
+        ),
+    ),
+    charts=(
+        *latency_charts(),
+        Chart(
+            "max_logit_difference",
+            Text(en="Largest logit difference, merged against adapter", zh="合并与适配器之间 logit 差的最大值"),
+            x="dtype",
+            kind="bar",
+            log_y=True,
+            x_title=DTYPE,
+        ),
+    ),
+    presets={
+        "quick": Preset({}, seeds=(0,), expected_seconds=80),
+        "standard": Preset({"repeats": 20}, seeds=(0, 1, 2), expected_seconds=360),
+        "gpu": Preset(
+            {"repeats": 50, "steps": 100, "shapes": ["1x1", "1x64", "4x64", "8x64"]},
+            seeds=(0, 1, 2),
+            expected_seconds=180,
+        ),
+    },
+)

@@ -1,0 +1,199 @@
+"""Does a larger LoRA rank learn better, or does it only look so because of the scaling rule?"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from kb.text import Text
+from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+
+Scaling = Literal["constant", "double"]
+TargetModules = Literal["all-linear", "q_proj,v_proj", "q_proj,k_proj,v_proj,o_proj", "gate_proj,up_proj,down_proj"]
+
+SCALING_TITLES = {
+    "constant": Text(en="α fixed", zh="α 固定"),
+    "double": Text(en="α = 2r", zh="α = 2r"),
+}
+
+
+class RankSweepParameters(Parameters):
+    model: ModelName = parameter(
+        "smollm2-135m",
+        Text(en="Model", zh="模型"),
+        Text(en="The language model that the adapters are trained on.", zh="在其上训练适配器的语言模型。"),
+    )
+    ranks: list[Annotated[int, Field(ge=1, le=256)]] = parameter(
+        [1, 8, 64],
+        Text(en="Ranks", zh="秩"),
+        Text(en="Every rank r to train an adapter with, each once.", zh="要训练的各个秩 r，不可重复。"),
+        min_length=1,
+        max_length=12,
+    )
+    scalings: list[Scaling] = parameter(
+        ["constant", "double"],
+        Text(en="Scaling rules", zh="缩放规则"),
+        Text(
+            en="constant keeps α as it is for every rank, so the factor α/r shrinks as r grows; "
+            "double sets α = 2r, so the factor is always 2.",
+            zh="constant：α 不随秩变化，因此系数 α/r 随 r 增大而减小；double：α = 2r，系数恒为 2。",
+        ),
+        min_length=1,
+        max_length=2,
+    )
+    alpha: Annotated[int, Field(ge=1, le=1024)] = parameter(
+        16,
+        Text(en="Alpha", zh="Alpha（α）"),
+        Text(en="The α of the rule constant.", zh="规则 constant 所用的 α。"),
+    )
+    steps: Annotated[int, Field(ge=1, le=2000)] = parameter(
+        30,
+        Text(en="Training steps", zh="训练步数"),
+        Text(en="Optimiser steps for every adapter.", zh="每个适配器的优化步数。"),
+    )
+    batch_size: Annotated[int, Field(ge=1, le=64)] = parameter(
+        8,
+        Text(en="Batch size", zh="批大小"),
+        Text(en="Question–answer pairs in a step.", zh="每一步使用的问答对数量。"),
+    )
+    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = parameter(
+        1e-3,
+        Text(en="Learning rate", zh="学习率"),
+        Text(en="Of AdamW, constant after four steps of warm-up.", zh="AdamW 的学习率；预热四步之后保持不变。"),
+    )
+    target_modules: TargetModules = parameter(
+        "all-linear",
+        Text(en="Target modules", zh="目标模块"),
+        Text(
+            en="The linear layers that get an adapter; all-linear means all but the output layer.",
+            zh="加上适配器的线性层；all-linear 指除输出层以外的全部线性层。",
+        ),
+    )
+
+    @field_validator("ranks", "scalings")
+    @classmethod
+    def _are_different(cls, values: list[object]) -> list[object]:
+        if len(set(values)) != len(values):
+            raise ValueError("each value may be named once")
+        return values
+
+
+RANK = Text(en="rank r", zh="秩 r")
+
+LAB = Lab(
+    slug="rank-sweep",
+    version=1,
+    title=Text(en="Rank sweep under two scaling rules", zh="两种缩放规则下的秩扫描"),
+    question=Text(
+        en="Does a larger LoRA rank learn better, or does it only look so because α grows with it?",
+        zh="LoRA 的秩越大就学得越好吗？还是只因为 α 跟着变大才显得如此？",
+    ),
+    summary=Text(
+        en="Trains one LoRA adapter per rank, scaling rule and seed on invented facts, and asks for the same facts in "
+        "a phrasing that was never trained on. The facts exist nowhere else, so the model can only know them from the "
+        "training; facts that were never shown tell how much of the gain is merely the format of the answers.",
+        zh="在一组虚构的事实上，为每个秩、缩放规则和随机种子各训练一个 LoRA 适配器，"
+        "再用训练中从未出现过的问法考同样的事实。这些事实别处并不存在，模型只能从训练中学到；"
+        "从未给出的事实则说明，有多少收益只是学会了答案的格式。",
+    ),
+    takeaway=Text(
+        en="When someone says that a larger rank learned faster, ask what α was. The update is scaled by α/r, so at a "
+        "fixed learning rate a rule such as α = 2r changes the effective step along with the rank. Compare ranks only "
+        "after tuning the learning rate for each; rank is capacity, and capacity shows once the data needs it.",
+        zh="有人说秩越大学得越快时，先问 α 是多少。更新量要乘以 α/r，所以在学习率固定时，像 α = 2r "
+        "这样的规则会让有效步长随秩一起变化。应当先为每个秩各自调好学习率再作比较；秩代表容量，只有数据真正需要时，容量的差别才显现出来。",
+    ),
+    parameters=RankSweepParameters,
+    metrics=(
+        Metric(
+            "validation_loss",
+            Text(en="Validation loss (trained facts, held-out phrasing)", zh="验证损失（训练过的事实，未见过的问法）"),
+            "nats per answer token",
+            better="lower",
+        ),
+        Metric(
+            "unseen_loss",
+            Text(en="Loss on facts never shown", zh="从未给出的事实上的损失"),
+            "nats per answer token",
+            better="lower",
+        ),
+        Metric("loss", Text(en="Training loss", zh="训练损失"), "nats per answer token", better="lower"),
+        Metric(
+            "trainable_parameters",
+            Text(en="Trainable parameters", zh="可训练参数量"),
+            "parameters",
+            stochastic=False,
+            better="lower",
+        ),
+        Metric(
+            "adapter_bytes",
+            Text(en="Size of the adapter file", zh="适配器文件大小"),
+            "bytes",
+            stochastic=False,
+            better="lower",
+        ),
+        Metric("seconds_per_step", Text(en="Median time of a step", zh="每步用时的中位数"), "s", better="lower"),
+        Metric(
+            "base_validation_loss",
+            Text(en="Validation loss of the base model", zh="基座模型的验证损失"),
+            "nats per answer token",
+            stochastic=False,
+            better="lower",
+        ),
+        Metric(
+            "validation_loss_drop",
+            Text(en="Validation loss at the smallest rank minus at the largest", zh="最小秩与最大秩的验证损失之差"),
+            "nats per answer token",
+        ),
+        Metric(
+            "validation_loss_spread",
+            Text(en="Highest minus lowest validation loss over the ranks", zh="各秩验证损失的最大值减最小值"),
+            "nats per answer token",
+        ),
+    ),
+    charts=(
+        Chart(
+            "validation_loss",
+            Text(en="Validation loss against rank", zh="验证损失随秩的变化"),
+            x="rank",
+            series="scaling",
+            log_x=True,
+            x_title=RANK,
+            series_titles=SCALING_TITLES,
+        ),
+        Chart(
+            "unseen_loss",
+            Text(en="Loss on facts never shown, against rank", zh="从未给出的事实上的损失随秩的变化"),
+            x="rank",
+            series="scaling",
+            log_x=True,
+            x_title=RANK,
+            series_titles=SCALING_TITLES,
+        ),
+        Chart(
+            "trainable_parameters",
+            Text(en="Trainable parameters against rank", zh="可训练参数量随秩的变化"),
+            x="rank",
+            series="scaling",
+            log_x=True,
+            log_y=True,
+            x_title=RANK,
+            series_titles=SCALING_TITLES,
+        ),
+        Chart(
+            "seconds_per_step",
+            Text(en="Time of a step against rank", zh="每步用时随秩的变化"),
+            x="rank",
+            series="scaling",
+            log_x=True,
+            x_title=RANK,
+            series_titles=SCALING_TITLES,
+        ),
+    ),
+    presets={
+        "quick": Preset({"ranks": [1, 8, 64]}, seeds=(0,), expected_seconds=120),
+        "standard": Preset({"ranks": [1, 2, 4, 8, 16, 32, 64]}, seeds=(0, 1, 2), expected_seconds=1200),
+        "gpu": Preset(
+            {"ranks": [1, 2, 4, 8, 16, 32, 64, 128, 256], "steps": 200}, seeds=(0, 1, 2, 3, 4), expected_seconds=900
+        ),
+    },
+)

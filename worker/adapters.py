@@ -1,0 +1,43 @@
+"""LoRA adapters by PEFT, as the labs use them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import PreTrainedModel
+
+ADAPTER_FILE = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What decides an adapter before training. `target_modules` is "all-linear" or names joined by commas."""
+
+    rank: int
+    alpha: int
+    target_modules: str
+    seed: int  # of A's random initialisation; B starts at zero
+
+
+def add_adapter(base: PreTrainedModel, adapter: Adapter) -> PeftModel:
+    """Put a fresh adapter into the base model, in place; `unload()` of the result takes it out again."""
+    torch.manual_seed(adapter.seed)
+    names = adapter.target_modules
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,
+        target_modules=names if names == "all-linear" else names.split(","),
+    )
+    return get_peft_model(base, config)
+
+
+def trainable_parameters(model: PeftModel) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def save_adapter(model: PeftModel, folder: Path) -> Path:
+    """Save the adapter; returns the path of its weights. No lookup on a hub for changed embeddings: there are none."""
+    model.save_pretrained(str(folder), save_embedding_layers=False)
+    return folder / ADAPTER_FILE

@@ -1,0 +1,112 @@
+"""One LoRA adapter per rank, scaling rule and seed, trained and examined in the same way."""
+
+import statistics
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from labs.catalog.rank_sweep import RankSweepParameters
+from worker.adapters import Adapter, add_adapter, save_adapter, trainable_parameters
+from worker.context import Point, RunContext
+from worker.training.examples import FactExamples, encode_facts
+from worker.training.loop import TrainingConfig, evaluate, train
+
+WARMUP_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What all configurations share."""
+
+    params: RankSweepParameters
+    lab: RunContext
+    model: PreTrainedModel
+    examples: FactExamples
+
+
+def run(params: RankSweepParameters, lab: RunContext) -> None:
+    examples = encode_facts(lab.data("facts"), lab.tokenizer(params.model))
+    sweep = Sweep(params, lab, lab.model(params.model), examples)
+    log_base(sweep)
+    found = configurations(params)
+    total = len(lab.seeds) * len(found)
+    for i, seed in enumerate(lab.seeds):
+        for j, ((rank, alpha), scalings) in enumerate(found.items()):
+            lab.progress(i * len(found) + j, total, f"seed {seed}: r = {rank}, α = {alpha}")
+            points = [lab.point(seed=seed, rank=rank, scaling=scaling) for scaling in scalings]
+            sweep_configuration(sweep, points, Adapter(rank, alpha, params.target_modules, seed))
+        log_differences(sweep, seed)
+    lab.progress(total, total)
+
+
+def configurations(params: RankSweepParameters) -> dict[tuple[int, int], list[str]]:
+    """(rank, alpha) → the scaling rules that ask for it. Where both ask for the same, it is trained once."""
+    found: dict[tuple[int, int], list[str]] = {}
+    for rank in params.ranks:
+        for scaling in params.scalings:
+            alpha = params.alpha if scaling == "constant" else 2 * rank
+            found.setdefault((rank, alpha), []).append(scaling)
+    return found
+
+
+def log_base(sweep: Sweep) -> None:
+    """The loss before any training: the same for every seed, so it is computed once."""
+    points = [sweep.lab.point(seed=seed) for seed in sweep.lab.seeds]
+    if all(point.is_finished for point in points):
+        return
+    loss = evaluate(sweep.model, sweep.examples.validation).loss
+    for point in points:
+        with point:
+            if not point.is_finished:
+                point.log("base_validation_loss", loss)
+
+
+def sweep_configuration(sweep: Sweep, points: list[Point], adapter: Adapter) -> None:
+    """Train once, and record the result under every point that asks for it."""
+    computed = next((point for point in points if point.is_finished), None)
+    for point in points:
+        with point:
+            if point.is_finished:
+                continue
+            if computed:
+                point.copy_from(computed)
+            else:
+                measure(sweep, point, adapter)
+        computed = point
+
+
+def measure(sweep: Sweep, point: Point, adapter: Adapter) -> None:
+    """Train one adapter and log what came of it; the base model is as before when this returns."""
+    params = sweep.params
+    config = TrainingConfig(
+        steps=params.steps,
+        batch_size=params.batch_size,
+        learning_rate=params.learning_rate,
+        seed=adapter.seed,
+        warmup_steps=min(WARMUP_STEPS, params.steps),
+    )
+    peft_model = add_adapter(sweep.model, adapter)
+    point.log("trainable_parameters", trainable_parameters(peft_model))
+    result = train(sweep.model, sweep.examples.training, config, lambda step, loss: point.log("loss", loss, step=step))
+    point.log("seconds_per_step", statistics.median(result.seconds))
+    point.log("validation_loss", evaluate(sweep.model, sweep.examples.validation).loss)
+    point.log("unseen_loss", evaluate(sweep.model, sweep.examples.unseen).loss)
+    with tempfile.TemporaryDirectory(dir=sweep.lab.scratch) as folder:
+        point.log("adapter_bytes", save_adapter(peft_model, Path(folder)).stat().st_size)
+    peft_model.unload()
+
+
+def log_differences(sweep: Sweep, seed: int) -> None:
+    """What the choice of rank changes, per scaling rule."""
+    for scaling in sweep.params.scalings:
+        with sweep.lab.point(seed=seed, scaling=scaling) as point:
+            if point.is_finished:
+                continue
+            losses = [
+                sweep.lab.point(seed=seed, rank=rank, scaling=scaling).value("validation_loss")
+                for rank in sorted(sweep.params.ranks)
+            ]
+            point.log("validation_loss_drop", losses[0] - losses[-1])
+            point.log("validation_loss_spread", max(losses) - min(losses))
