@@ -44,7 +44,7 @@ def main() -> int:
     emit = event_writer(take_stdout())
     try:
         run(read_job(sys.stdin.read()), emit)
-    except Exception as error:  # noqa: BLE001 (whatever it is, it has to become an outcome)
+    except Exception as error:  # whatever it is, it has to become an outcome
         emit(failure(error))
         return 1
     return 0

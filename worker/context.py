@@ -45,7 +45,7 @@ class Point:
     ) -> None:
         if kind is None and not self.is_finished:
             self.is_finished = True
-            self._lab.emit(PointEvent(key=self.key, seed=self.seed, metrics=self.values))
+            self._lab.finish(PointEvent(key=self.key, seed=self.seed, metrics=self.values))
 
     def log(self, name: str, value: float, step: int | None = None) -> None:
         """Record a declared metric; NotFinite for nan and infinity."""
@@ -79,12 +79,17 @@ class RunContext:
         self.models_dir = Path(job.models_dir)
         self.device = device
         self.emit = emit
-        self._finished = {(point.key, point.seed): point for point in job.finished}
+        self._finished: dict[tuple[str, int], FinishedPoint] = {(p.key, p.seed): p for p in job.finished}
 
     def point(self, *, seed: int, **settings: object) -> Point:
         """The point of these settings, to be used in a `with` block."""
         key = point_key(**settings)
         return Point(key, seed, self, self._finished.get((key, seed)))
+
+    def finish(self, point: PointEvent) -> None:
+        """Hand over a point; from now on `point` gives it as finished."""
+        self._finished[point.key, point.seed] = point
+        self.emit(point)
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         self.emit(ProgressEvent(done=done, total=total, note=note))

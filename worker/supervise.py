@@ -8,6 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -94,11 +95,9 @@ class Child:
 
     def _send(self, job: Job) -> None:
         assert self.process.stdin is not None  # noqa: S101 (for the type checker)
-        try:
+        with suppress(BrokenPipeError):  # it is dead already; its exit code and log say why
             self.process.stdin.write(job.model_dump_json().encode())
             self.process.stdin.close()
-        except BrokenPipeError:
-            pass  # it is dead already; its exit code and log say why
 
     @property
     def has_output(self) -> bool:
@@ -135,10 +134,8 @@ class Child:
     def stop(self) -> None:
         """Ask the whole group to end, then kill it; a child that has ended already is only cleared away."""
         self._signal(signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
         self._signal(signal.SIGKILL)  # also for what the child may have started
         self.process.wait()
         self._selector.close()
@@ -147,10 +144,8 @@ class Child:
                 stream.close()
 
     def _signal(self, number: signal.Signals) -> None:
-        try:
+        with suppress(ProcessLookupError):  # nobody is left in the group
             os.killpg(self.process.pid, number)
-        except ProcessLookupError:
-            pass  # nobody is left in the group
 
 
 def _parse(line: bytes) -> Event:
