@@ -20,7 +20,7 @@ def root_questions() -> QuerySet[Question]:
 
 def topics_with_questions() -> QuerySet[Topic]:
     """Topics that have questions, each with `root_questions` in order."""
-    questions = root_questions().annotate(follow_up_count=Count("descendants"))
+    questions = root_questions().annotate(follow_up_count=Count("descendants")).order_by("position", "slug")
     prefetch = Prefetch("questions", queryset=questions, to_attr="root_questions")
     return Topic.objects.filter(questions__parent=None).distinct().prefetch_related(prefetch)
 
