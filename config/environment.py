@@ -7,6 +7,7 @@ A wrong value stops the start with the variable's name; nothing is guessed. Ever
 import os
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -46,6 +47,21 @@ def env_secret(name: str) -> str:
         return Path(path).read_text().strip()
     except OSError as e:
         raise ImproperlyConfigured(f"Unexpected value {name}_FILE={path!r}: {e.strerror}") from e
+
+
+def env_time_zone(name: str, default: str) -> str:
+    value = env_str(name, default)
+    try:
+        return ZoneInfo(value).key
+    except (ZoneInfoNotFoundError, ValueError, OSError) as e:
+        raise ImproperlyConfigured(f"Unexpected value {name}={value!r}, use a name like Europe/Berlin") from e
+
+
+def broker_url(name: str, url: str) -> str:
+    """The URL that came from the variable `name`, empty for the embedded broker."""
+    if url and not url.startswith(("redis://", "rediss://", "redis+socket://")):
+        raise ImproperlyConfigured(f"Unexpected value in {name}: use redis://:password@host:port/number")
+    return url
 
 
 def database_from_url(name: str, url: str) -> dict[str, Any]:

@@ -2,13 +2,23 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from config import embedded
-from config.environment import database_from_url, env_bool, env_int, env_list, env_secret, env_str
+from config.environment import (
+    broker_url,
+    database_from_url,
+    env_bool,
+    env_int,
+    env_list,
+    env_secret,
+    env_str,
+    env_time_zone,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = re.search(r"^## v(\S+)", (BASE_DIR / "CHANGELOG.md").read_text(), re.MULTILINE)[1]  # type: ignore[index]
@@ -25,7 +35,7 @@ CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS", [])
 HTTPS = env_bool("HTTPS", False)  # served behind a proxy that speaks TLS
 
 DATABASE_URL = env_secret("DATABASE_URL")
-REDIS_URL = env_secret("REDIS_URL")
+REDIS_URL = broker_url("REDIS_URL", env_secret("REDIS_URL"))
 
 SECRET_KEY = env_secret("SECRET_KEY")
 if not SECRET_KEY and (DATABASE_URL or REDIS_URL):
@@ -47,7 +57,8 @@ SQLITE_OPTIONS = {
 # A page waits at most 5 s for a database that is gone, not psycopg's 30.
 POSTGRES_OPTIONS = {"pool": {"min_size": 1, "max_size": 8, "timeout": 5}, "connect_timeout": 3}
 
-database = database_from_url("DATABASE_URL", DATABASE_URL or f"sqlite:///{DATA_DIR / 'proofdeck.sqlite3'}")
+EMBEDDED_DATABASE = {"ENGINE": "django.db.backends.sqlite3", "NAME": DATA_DIR / "proofdeck.sqlite3"}
+database: dict[str, Any] = database_from_url("DATABASE_URL", DATABASE_URL) if DATABASE_URL else EMBEDDED_DATABASE
 if database["ENGINE"].endswith("sqlite3"):
     database["OPTIONS"] = SQLITE_OPTIONS
 else:
@@ -159,7 +170,7 @@ LOGOUT_REDIRECT_URL = "kb-home"
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
 LOCALE_PATHS = [BASE_DIR / "locale"]
-TIME_ZONE = env_str("TIME_ZONE", "UTC")
+TIME_ZONE = env_time_zone("TIME_ZONE", "UTC")
 USE_TZ = True
 
 # Files and cache -----------------------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ def configuration(data_dir: Path) -> str:
         "save": '""',
         "maxmemory-policy": "noeviction",
         "loglevel": "warning",
+        # Renaming itself would overwrite the environment that `ps` and /proc show.
+        "set-proc-title": "no",
     }
     return "".join(f"{name} {value}\n" for name, value in directives.items())
 
