@@ -13,9 +13,10 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from labs import broker, formulas
+from labs import broker
 from labs.catalog import get_lab
 from labs.declaration import Lab
+from labs.formulas import FORMULAS
 from labs.models import Artifact, Claim, MetricValue, Run
 from labs.parameters import ParameterError, ParameterErrors, validate, validate_seeds
 from labs.records import RunRecord, read_record
@@ -273,7 +274,7 @@ def claims_recompute(claims: Iterable[Claim] | None = None) -> dict[str, tuple[s
 
 def _find(claim: Claim, check: CheckSource) -> Finding:
     if claim.method == "formula":
-        return judge_value(check, formulas.FORMULAS[check.formula](**check.arguments))
+        return judge_value(check, FORMULAS[check.formula](**check.arguments))
     return finding_from_reference(check)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labs import formulas
+from labs.formulas import lora as formulas
 
 MODEL_NAMES = st.sampled_from(sorted(formulas.MODELS))
 RANKS = st.integers(min_value=1, max_value=512)

@@ -1,4 +1,4 @@
-"""Arithmetic that claims, questions and labs share: parameter counts, bytes, bits and FLOPs.
+"""LoRA: parameter counts, bytes, bits and FLOPs.
 
 Every function is pure, and every argument is an int, a float or a string, so that a claim can name it with JSON.
 Models are named by a key of MODELS, targets are module names joined by commas (`q_proj,v_proj`) or `all-linear`.
