@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from worker.data.facts import Fact
-
-ARTIFACT_SUFFIXES = (".json", ".csv", ".safetensors", ".svg", ".png", ".md")
 
 
 class NotFinite(ArithmeticError):
@@ -95,8 +93,7 @@ class RunContext:
         self.emit(ProgressEvent(done=done, total=total, note=note))
 
     def artifact(self, name: str, path: Path) -> None:
-        """Keep a file of the scratch folder; the name is its place among the run's files."""
-        check_artifact_name(name)
+        """Keep a file of the scratch folder under a plain name (worker.protocol says which names are allowed)."""
         resolved = path.resolve()
         if not resolved.is_relative_to(self.scratch.resolve()) or not resolved.is_file():
             raise ValueError(f"Invalid artifact {name!r}: its file has to be in the run's scratch folder")
@@ -125,12 +122,3 @@ class RunContext:
 
     def _prepare(self, name: str) -> None:
         prepare([name], self.models_dir, lambda note: self.progress(0, 1, note))
-
-
-def check_artifact_name(name: str) -> None:
-    """ValueError unless the name is a plain relative path with an allowed suffix."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not path.name:
-        raise ValueError(f"Invalid artifact name {name!r}: it has to be relative, without '..'")
-    if path.suffix not in ARTIFACT_SUFFIXES:
-        raise ValueError(f"Invalid artifact name {name!r}: allowed suffixes are {', '.join(ARTIFACT_SUFFIXES)}")

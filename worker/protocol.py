@@ -8,6 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
+# A plain file name with a suffix that is safe to keep and to serve: no folder, no "..", nothing hidden.
+ArtifactName = Annotated[
+    str, Field(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.(json|csv|safetensors|svg|png|md)$")
+]
 Key = Annotated[str, Field(max_length=200)]  # see labs.points
 
 
@@ -78,7 +82,7 @@ class ArtifactEvent(Message):
     """A file of the run, at `path` inside its scratch folder."""
 
     event: Literal["artifact"] = "artifact"
-    name: Name
+    name: ArtifactName
     path: str
 
 
