@@ -51,9 +51,15 @@ def _cpu_name() -> str:
 
 
 def revision() -> dict[str, Any]:
-    """The commit, and whether tracked files differ from it; an empty commit outside a git checkout."""
+    """The commit, and whether tracked files differ from it; an empty commit outside a git checkout.
+
+    Recorded evidence does not count as a difference: no result depends on it.
+    """
     commit = _git("rev-parse", "HEAD")
-    return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None}
+    if not commit:
+        return {"commit": "", "dirty": None}
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!content/evidence")
+    return {"commit": commit, "dirty": bool(changes)}
 
 
 def _git(*arguments: str) -> str:
