@@ -119,8 +119,15 @@ def verify_digest(document: dict[str, Any]) -> None:
 
 
 def to_json(record: RunRecord) -> str:
-    """The document as it is printed and kept, ending in a newline."""
-    return json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """The document as it is printed and kept: one line a field and a row of a table, so that diffs can be read."""
+    fields = record.model_dump(mode="json").items()
+    return "{\n" + ",\n".join(f"{json.dumps(name)}: {_to_line(value)}" for name, value in fields) + "\n}\n"
+
+
+def _to_line(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(_to_line(row) for row in value) + "\n]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def read_record(path: Path) -> RunRecord:
