@@ -19,7 +19,7 @@ Role = Literal["reference", "own"]
 COLOURS = 6  # classes s0 … s5 in charts.css
 MARKER = 4.5  # half of a marker's width, in viewBox units
 LETTER = 11.0  # width of a digit in the large print of phones, for the left margin
-TOP, RIGHT, BOTTOM = 38.0, 22.0, 58.0
+TOP, RIGHT, BOTTOM = 14.0, 22.0, 62.0
 
 # Corners of the markers of series 1 to 5, as multiples of MARKER; series 0 has a circle.
 CORNERS: tuple[tuple[tuple[float, float], ...], ...] = (
@@ -87,7 +87,6 @@ class Frame:
     svg: Element
     x: Axis
     y: Axis
-    y_title: str
 
 
 def line_chart(
@@ -109,11 +108,12 @@ def line_chart(
     points = [p for s in series for p in s.points]
     y_values = [v for p in points for v in (p.y, *p.ends)] + ([y_line] if y_line is not None else [])
     _check(points, [p.x for p in points] if log_x else [], y_values if log_y else [])
-    box, svg = _canvas(series, title, _description(series, x_title, y_title), width, height)
+    box = _box(series, title, y_title)
+    svg = _drawing(box, title, _description(series, x_title, y_title), width, height)
     y = make_axis(y_values, height - BOTTOM, TOP, log=log_y)
     # Markers stay clear of the frame.
     x = make_axis([p.x for p in points], _left(y) + 10, width - RIGHT, log=log_x, fit=True)
-    frame = Frame(svg, x, y, y_title)
+    frame = Frame(svg, x, y)
     _draw_y_axis(frame, width)
     _draw_x_axis(frame, [(tick, format_tick(tick, x.ticks)) for tick in x.ticks], x_title, width, height)
     if y_line is not None:
@@ -142,11 +142,12 @@ def bar_chart(
     _check(points, [], [])
     if any(p.x not in range(len(categories)) for p in points):
         raise ValueError(f"Invalid bar chart: a point's x is not one of the {len(categories)} categories")
-    box, svg = _canvas(series, title, _description(series, x_title, y_title, categories), width, height)
+    box = _box(series, title, y_title)
+    svg = _drawing(box, title, _description(series, x_title, y_title, categories), width, height)
     y_values = [v for p in points for v in (p.y, *p.ends)] + ([y_line] if y_line is not None else [])
     y = make_axis([0, *y_values], height - BOTTOM, TOP)
     x = Axis(-0.5, len(categories) - 0.5, (), _left(y), width - RIGHT)
-    frame = Frame(svg, x, y, y_title)
+    frame = Frame(svg, x, y)
     _draw_y_axis(frame, width)
     _draw_x_axis(frame, list(enumerate(categories)), x_title, width, height)
     _draw_bars(frame, series, categories)
@@ -207,7 +208,7 @@ def format_tick(value: float, ticks: Sequence[float]) -> str:
     is_even = bool(steps) and max(steps) <= 1.001 * min(steps)
     largest = max(abs(t) for t in ticks) if is_even else abs(value)
     for least, size, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
-        if value and largest >= least and (is_even or size > 1e3):
+        if value and largest >= least and (is_even or size > 1e3 or value % 1e3 == 0):
             return f"{value / size:.4g}{suffix}"
     if not is_even:
         return f"{value:.6g}"
@@ -270,9 +271,10 @@ def _description(series: Sequence[Series], x_title: str, y_title: str, categorie
     return " ".join(sentences)
 
 
-def _canvas(series: Sequence[Series], title: str, description: str, width: int, height: int) -> tuple[Element, Element]:
-    """The box with the legend (HTML, so that it wraps on a phone) and the empty drawing."""
+def _box(series: Sequence[Series], title: str, y_title: str) -> Element:
+    """What stands above the drawing, as HTML, so that it wraps on a phone: heading, legend, title of the y axis."""
     box = Element("div", {"class": "chart"})
+    _add(box, "p", title, class_="heading")
     if len(series) > 1 or any(s.role == "own" for s in series):
         legend = _add(box, "ul", class_="legend")
         for index, one in _coloured(series):
@@ -282,16 +284,20 @@ def _canvas(series: Sequence[Series], title: str, description: str, width: int, 
             _add(group, "path", d="M1 7H33", class_="line")
             _draw_marker(group, index, 17, 7)
             sample.tail = _name(one, series)
+    _add(box, "p", y_title, class_="y-title", aria_hidden="true")
+    return box
+
+
+def _drawing(box: Element, title: str, description: str, width: int, height: int) -> Element:
     attributes = {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {width} {height}", "role": "img"}
     svg = SubElement(box, "svg", attributes)
     _add(svg, "title", title)
     _add(svg, "desc", description)
-    return box, svg
+    return svg
 
 
 def _draw_y_axis(frame: Frame, width: int) -> None:
     left = _left(frame.y)
-    _add(frame.svg, "text", frame.y_title, x=4, y=16, class_="axis-title")
     for tick in frame.y.ticks:
         y = frame.y.place(tick)
         group = _add(frame.svg, "g", class_="tick")
@@ -306,7 +312,7 @@ def _draw_x_axis(frame: Frame, labels: Sequence[tuple[float, str]], x_title: str
         x = frame.x.place(value)
         group = _add(frame.svg, "g", class_="tick")
         _add(group, "line", x1=x, x2=x, y1=bottom, y2=bottom + 5, class_="axis")
-        _add(group, "text", label, x=x, y=bottom + 23, text_anchor="middle")
+        _add(group, "text", label, x=x, y=bottom + 25, text_anchor="middle")
     _add(
         frame.svg,
         "text",
