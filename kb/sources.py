@@ -77,6 +77,7 @@ CONTENT_TYPES = [
         path=lambda source: f"points/{source.topic}/{source.slug}.yaml",
         check=check_points,
         inline="point",
+        prose=frozenset(Point.PARTS),
         order=30,
     ),
 ]

@@ -95,6 +95,7 @@ CONTENT_TYPES = [
         check=check_questions,
         inline="question",
         keys=slugs_of,
+        prose=frozenset({"short", "answer", "rubric", "mistakes"}),
         order=50,
     ),
 ]

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel
 
+from kb.content.arithmetic import wrong_sums
+from kb.content.figures import bare_figures
 from kb.content.registry import Item, Problem, content_types
 from kb.markup import inline_kinds, inline_references
 from kb.text import LANGUAGES, Text
@@ -39,11 +41,13 @@ def known_slugs(items: Items) -> dict[str, set[str]]:
 
 def check_texts(items: Items) -> Iterable[Problem]:
     known = known_slugs(items)
-    for group in items.values():
-        for item in group:
+    for content_type in content_types():
+        for item in items[content_type.name]:
             for place, text in texts_of(item.source):
                 yield from _check_languages(item, place, text)
                 yield from _check_references(item, place, text, known)
+                is_prose = not content_type.prose.isdisjoint(place.split("."))
+                yield from _check_figures(item, place, text, is_prose=is_prose)
 
 
 def _check_languages(item: Item, place: str, text: Text) -> Iterator[Problem]:
@@ -62,6 +66,16 @@ def _check_references(item: Item, place: str, text: Text, known: dict[str, set[s
                 yield Problem(item.file, item.line, "dead-link", message)
             elif slug not in known.get(kind, set()):
                 yield Problem(item.file, item.line, "dead-link", f"{place} ({language}): there is no {kind} {slug!r}")
+
+
+def _check_figures(item: Item, place: str, text: Text, *, is_prose: bool) -> Iterator[Problem]:
+    for language in LANGUAGES:
+        source = getattr(text, language)
+        for equation in wrong_sums(source):
+            yield Problem(item.file, item.line, "wrong-sum", f"{place} ({language}): {equation} does not hold")
+        for figure in bare_figures(source) if is_prose else []:
+            message = f"{place} ({language}): {figure!r} needs a [[claim:…]] or [[plain:{figure}|the reason]]"
+            yield Problem(item.file, item.line, "bare-number", message)
 
 
 def check_known(items: Items, item: Item, name: str, slug: str, kind: str) -> Iterator[Problem]:

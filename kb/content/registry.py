@@ -52,6 +52,7 @@ class ContentType:
     path: Callable[[Any], str] | None = None  # where an item's file belongs, below the content folder
     check: Callable[[dict[str, list[Item]]], Iterable[Problem]] | None = None
     inline: str = ""
+    prose: frozenset[str] = frozenset()  # the fields whose figures need evidence
     keys: Callable[[Any], list[str]] | None = None  # all the slugs of an item, where it holds more than its own
     order: int = 0  # importing goes by order: what is referred to first
 
