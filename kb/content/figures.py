@@ -1,9 +1,9 @@
 """Finding bare numbers: figures that stand in a text without evidence.
 
-A figure is a number that a reader could ask "how do you know?" about: one with decimals, one of 100 or more, or one with
-a unit. Small whole numbers are settings and counts (rank 8, two matrices), and numbers inside names (GPT-3, 7B, NF4,
-4-bit) are names. A figure is backed when it stands in `[[claim:…]]`, in `[[plain:…|reason]]`, in mathematics (checked by
-kb.content.arithmetic) or in code (which the tests run).
+A figure is a number that a reader could ask "how do you know?" about: one with decimals, one of 100 or more, or one
+with a unit. Small whole numbers are settings and counts (rank 8, two matrices), and numbers inside names (GPT-3, 7B,
+NF4, 4-bit) are names. A figure is backed when it stands in `[[claim:…]]`, in `[[plain:…|reason]]`, in mathematics
+(checked by kb.content.arithmetic) or in code (which the tests run).
 """
 
 import re
