@@ -14,6 +14,9 @@ from kb.schema import Source
 
 MAX_FILE_BYTES = 1024 * 1024
 
+# Levels of lists and mappings in a file; the deepest honest tree of follow-ups has about 20.
+MAX_DEPTH = 60
+
 
 @dataclass
 class Tree:
@@ -84,7 +87,12 @@ def _compose(path: Path, name: str, tree: Tree) -> yaml.Node | None:
             message = f"file of {path.stat().st_size} bytes; allowed: {MAX_FILE_BYTES}"
             tree.problems.append(Problem(name, 1, "too-large", message))
             return None
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        text = path.read_text(encoding="utf-8")
+        if refusal := _refusal(text):
+            event, message = refusal
+            tree.problems.append(Problem(name, event.start_mark.line + 1, "yaml", message))
+            return None
+        node = yaml.compose(text, Loader=yaml.CSafeLoader)
     except (OSError, UnicodeDecodeError) as e:
         tree.problems.append(Problem(name, 1, "unreadable", str(e)))
         return None
@@ -98,6 +106,18 @@ def _compose(path: Path, name: str, tree: Tree) -> yaml.Node | None:
     return node
 
 
+def _refusal(text: str) -> tuple[yaml.Event, str] | None:
+    """What must not reach the composer: aliases (they can make a small file huge), a nest that exhausts its stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            return event, "aliases (&name, *name) are not allowed"
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            return event, f"nested deeper than {MAX_DEPTH} levels"
+    return None
+
+
 def _list_under(node: yaml.Node, key: str) -> list[yaml.Node] | None:
     if not isinstance(node, yaml.MappingNode) or len(node.value) != 1:
         return None
@@ -106,20 +126,37 @@ def _list_under(node: yaml.Node, key: str) -> list[yaml.Node] | None:
 
 
 def _validate(node: yaml.Node, file: str, schema: type[Source], tree: Tree) -> Item | None:
-    if problem := _structure_problem(node, set()):
+    if problem := _key_problem(node):
         place, message = problem
         tree.problems.append(Problem(file, place.start_mark.line + 1, "yaml", message))
         return None
-    loader = yaml.SafeLoader("")
     try:
-        source = schema.model_validate(loader.construct_document(node))
+        source = schema.model_validate(_construct(node))
     except ValidationError as e:
         tree.problems += [
             Problem(file, _line_of(node, error["loc"]), "schema", _schema_message(dict(error)))
             for error in e.errors(include_url=False)
         ]
         return None
+    except yaml.MarkedYAMLError as e:
+        mark = e.problem_mark or node.start_mark
+        tree.problems.append(Problem(file, mark.line + 1, "yaml", f"not valid YAML: {e.problem}"))
+        return None
     return Item(source, file, node.start_mark.line + 1)
+
+
+def _construct(node: yaml.Node) -> Any:
+    """Plain data; MarkedYAMLError for a value that is not what its tag or its look promises (a 45th of a month)."""
+    loader = _Constructor("")
+    return loader.construct_document(node)
+
+
+class _Constructor(yaml.SafeLoader):
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except ValueError as e:
+            raise yaml.constructor.ConstructorError(None, None, str(e), node.start_mark) from e
 
 
 def _schema_message(error: dict[str, Any]) -> str:
@@ -129,21 +166,20 @@ def _schema_message(error: dict[str, Any]) -> str:
     return f"{place}: {error['msg']}{shown}"
 
 
-def _structure_problem(node: yaml.Node, seen: set[int]) -> tuple[yaml.Node, str] | None:
-    """The first repeated key (PyYAML silently keeps the last one) or alias (which can make a small file huge)."""
-    if id(node) in seen:
-        return node, "aliases (&name, *name) are not allowed"
-    seen.add(id(node))
+def _key_problem(node: yaml.Node) -> tuple[yaml.Node, str] | None:
+    """The first key that is no plain word, or is repeated (PyYAML silently keeps the last one)."""
     if isinstance(node, yaml.SequenceNode):
-        return next((p for child in node.value if (p := _structure_problem(child, seen))), None)
+        return next((p for child in node.value if (p := _key_problem(child))), None)
     if not isinstance(node, yaml.MappingNode):
         return None
     keys: set[str] = set()
     for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            return key, "a key has to be a plain word"
         if key.value in keys:
             return key, f"the key {key.value!r} stands here twice"
         keys.add(key.value)
-        if problem := _structure_problem(value, seen):
+        if problem := _key_problem(value):
             return problem
     return None
 
