@@ -39,7 +39,7 @@ class ChoiceSource(Source):
 
 
 class ValueSource(Source):
-    """A number that a function of labs.formulas computes. In a parametric question `<<name>>` stands for a drawn value."""
+    """A number that a function of labs.formulas computes; in arguments `<<name>>` stands for a drawn value."""
 
     formula: str
     arguments: dict[str, Any] = {}
@@ -55,7 +55,7 @@ class AnswerableSource(Source):
     """What a question and a follow-up have in common. All texts are Markdown.
 
     `open` has a 30-second answer and a rubric. The other kinds are graded by the machine:
-    `single`, `multi`: choices. `order`: steps, in the right order. `cloze`: a text with `{{accepted|also accepted}}` gaps.
+    `single`, `multi`: choices. `order`: steps, in the right order. `cloze`: a text with `{{accepted|also right}}` gaps.
     `numeric`: result (computed) or value (from a cited claim), unit, tolerance (relative).
     `parametric`: draw lists the values to draw from, let names intermediate results, then result, unit, tolerance;
     `<<name>>` in prompt and answer shows a drawn value, an intermediate result or `<<result>>`.
