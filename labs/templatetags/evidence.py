@@ -13,6 +13,8 @@ from django.utils.translation import ngettext, pgettext
 
 from kb.text import active_language
 from labs import chips
+from labs.catalog import get_lab
+from labs.declaration import Lab
 from labs.models import Claim, Run
 from labs.numbers import format_number, format_quantity, format_unit
 from labs.points import parse_point
@@ -123,9 +125,15 @@ def run_title(run: Run) -> str:
 
 
 @register.filter
-def point_title(point: str) -> str:
-    """`rank=8,scaling=constant` becomes `rank 8 · scaling constant`."""
-    return " · ".join(f"{name} {value}" for name, value in parse_point(point).items())
+def point_title(point: str, lab: Lab | str) -> str:
+    """`rank=8,scaling=double` in the words of the lab's charts: `rank r = 8 · α = 2r`."""
+    charts = (get_lab(lab) if isinstance(lab, str) else lab).charts
+    names = {chart.x: str(chart.x_title) for chart in charts if str(chart.x_title)}
+    values = {chart.series: chart.series_titles for chart in charts}
+    return " · ".join(
+        str(values[name][value]) if value in values.get(name, {}) else f"{names.get(name, name)} = {value}"
+        for name, value in parse_point(point).items()
+    )
 
 
 @register.filter
