@@ -22,7 +22,7 @@ from markdown.inlinepatterns import InlineProcessor
 from kb.text import Language
 
 # Raise when the same source must render to other HTML than before.
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 
 # Longer sources are refused before they reach the parser: rendering costs about 5 ms a kB.
 MAX_SOURCE = 200_000
@@ -117,6 +117,8 @@ _ATTRIBUTES = {
     "pre": {"class"},
 }
 _CLASS = re.compile(r"^(arithmatex|code|highlight|language-[a-z0-9]+|[a-z][a-z0-9]{0,2})$")
+# Data URLs are for pictures; a link that opens one shows the reader a page of somebody else's making.
+_HREF = re.compile(r"^(https?://|mailto:|[/#?])")
 _ALIGN = re.compile(r"^text-align: ?(left|right|center);?$")
 
 
@@ -125,6 +127,8 @@ def _clean_attribute(tag: str, name: str, value: str) -> str | None:
         return " ".join(c for c in value.split() if _CLASS.match(c)) or None
     if name == "style":
         return value if _ALIGN.match(value) else None
+    if name == "href":
+        return value if _HREF.match(value) else None
     if name == "src":
         return value if value.startswith(("/static/", "data:image/png;", "data:image/svg+xml;")) else None
     return value
