@@ -23,7 +23,8 @@ def resolver_for(*texts: tuple[Any, Iterable[str]]) -> Resolver:
 
 
 def point_by_slug(slug: str) -> QuerySet[Point]:
-    return Point.objects.filter(slug=slug).select_related("topic").prefetch_related("prerequisites", "leads_to")
+    shown = ("prerequisites", "leads_to", "questions")
+    return Point.objects.filter(slug=slug).select_related("topic").prefetch_related(*shown)
 
 
 def references() -> QuerySet[Reference]:

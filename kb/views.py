@@ -1,29 +1,37 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
 
 from kb.models import Point, Topic
 from kb.queries import point_by_slug, references, resolver_for, topics_with_counts
 
 
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     return render(request, "kb/home.html", {"topics": topics_with_counts()})
 
 
+@require_safe
 def topics(request: HttpRequest) -> HttpResponse:
     return render(request, "kb/topics.html", {"topics": topics_with_counts()})
 
 
+@require_safe
 def topic(request: HttpRequest, slug: str) -> HttpResponse:
-    """One topic: its points, and what other apps show through their `topic` relation (questions, claims)."""
+    """One topic: its points, and the questions that refer to it (not the follow-ups: those have a parent)."""
     topic = get_object_or_404(Topic, slug=slug)
-    return render(request, "kb/topic.html", {"topic": topic, "resolver": resolver_for((topic, ["summary"]))})
+    questions = topic.questions.filter(parent=None)
+    resolver = resolver_for((topic, ["summary"]), *((question, ["prompt"]) for question in questions))
+    return render(request, "kb/topic.html", {"topic": topic, "questions": questions, "resolver": resolver})
 
 
+@require_safe
 def point(request: HttpRequest, slug: str) -> HttpResponse:
     point = get_object_or_404(point_by_slug(slug))
-    context = {"point": point, "parts": Point.PARTS, "resolver": resolver_for((point, Point.PARTS))}
-    return render(request, "kb/point.html", context)
+    resolver = resolver_for((point, Point.PARTS), *((question, ["prompt"]) for question in point.questions.all()))
+    return render(request, "kb/point.html", {"point": point, "parts": Point.PARTS, "resolver": resolver})
 
 
+@require_safe
 def reference_list(request: HttpRequest) -> HttpResponse:
     return render(request, "kb/references.html", {"references": references()})

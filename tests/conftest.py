@@ -13,6 +13,7 @@ from tests.content_tree import write_tree
 
 def pytest_configure() -> None:
     settings.STORAGES["staticfiles"]["BACKEND"] = settings.PLAIN_STORAGE  # the manifest needs collectstatic
+    settings.STATIC_ROOT.mkdir(exist_ok=True)
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3"):
