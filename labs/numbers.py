@@ -31,6 +31,13 @@ def format_number(value: float) -> str:
     return f"{mantissa}×10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
 
 
+def latex_number(shown: str) -> str:
+    """A number from `format_number` for use in LaTeX: `4{,}718{,}592`, `1.50 \\times 10^{-4}`."""
+    mantissa, times, exponent = shown.partition("×10")
+    plain = exponent.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))
+    return mantissa.replace(",", "{,}") + (rf" \times 10^{{{plain}}}" if times else "")
+
+
 def format_unit(unit: str) -> str:
     return _(WORD_UNITS[unit]) if unit in WORD_UNITS else unit
 

@@ -13,8 +13,9 @@ from labs.models import Claim
 class Question(models.Model):
     """A question or, with a parent, a follow-up. Prompt, short, answer, mistakes are Markdown."""
 
-    OPEN = "open"
-    KINDS = [(OPEN, "open")]
+    OPEN, SINGLE, MULTI, NUMERIC = "open", "single", "multi", "numeric"
+    PARAMETRIC, ORDER, CLOZE = "parametric", "order", "cloze"
+    KINDS = [(kind, kind) for kind in (OPEN, SINGLE, MULTI, NUMERIC, PARAMETRIC, ORDER, CLOZE)]
 
     slug = models.SlugField(max_length=80, unique=True)
     parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="follow_ups")
@@ -34,6 +35,8 @@ class Question(models.Model):
     mistakes_zh = models.TextField(blank=True)
     when_en = models.TextField(blank=True)  # what in the answer triggers this follow-up
     when_zh = models.TextField(blank=True)
+    # What a graded kind needs besides choices, as in its file: steps, cloze, draw, let, result, value, unit, slips …
+    spec = models.JSONField(default=dict, blank=True)
     covers = models.JSONField(default=list, blank=True)
     points = models.ManyToManyField(Point, related_name="questions", blank=True)
     claims = models.ManyToManyField(Claim, related_name="questions", blank=True)  # those that its texts show
@@ -46,6 +49,25 @@ class Question(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("quiz-question", args=[self.slug])
+
+
+class Choice(models.Model):
+    """An option of a single- or multiple-choice question."""
+
+    question = models.ForeignKey(Question, models.CASCADE, related_name="choices")
+    position = models.PositiveSmallIntegerField()
+    is_correct = models.BooleanField(default=False)
+    text_en = models.TextField(blank=True)
+    text_zh = models.TextField(blank=True)
+    feedback_en = models.TextField(blank=True)
+    feedback_zh = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["question", "position"], name="choice_position_once")]
+
+    def __str__(self) -> str:
+        return f"{self.question_id}.{self.position}"
 
 
 class RubricPoint(models.Model):

@@ -1,5 +1,6 @@
 """Questions with their follow-ups: from content files to the database."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -11,10 +12,11 @@ from kb.sources import ids_by_slug, text_columns
 from kb.text import LANGUAGES
 from labs.models import Claim
 from labs.sources import mentioned_claims
-from quiz.models import Question, RubricPoint
-from quiz.schema import AnswerableSource, QuestionSource, RubricSource
+from quiz.drawing import combinations, compute, evaluate
+from quiz.models import Choice, Question, RubricPoint
+from quiz.schema import AnswerableSource, ChoiceSource, QuestionSource, RubricSource
 
-TEXTS = ("prompt", "short", "answer", "mistakes")
+SPEC_FIELDS = {"steps", "cloze", "draw", "let", "result", "value", "unit", "tolerance", "slips"}
 
 
 def save_questions(sources: list[QuestionSource]) -> None:
@@ -43,13 +45,21 @@ def _save_one(source: AnswerableSource, values: dict[str, Any], claims: dict[str
     texts = text_columns(source, "prompt", "short", "answer")
     texts |= {f"mistakes_{language}": _as_list(source, language) for language in LANGUAGES}
     values |= texts | {"kind": source.kind, "difficulty": source.difficulty, "covers": source.covers}
+    values["spec"] = source.model_dump(mode="json", include=SPEC_FIELDS, exclude_defaults=True)
     question, _ = Question.objects.update_or_create(slug=source.slug, defaults=values)
     question.claims.set(mentioned_claims(texts.values(), claims))
     question.rubric.all().delete()
     RubricPoint.objects.bulk_create(
         [_rubric_point(question, position, point) for position, point in enumerate(source.rubric)]
     )
+    question.choices.all().delete()
+    Choice.objects.bulk_create([_choice(question, position, choice) for position, choice in enumerate(source.choices)])
     return question
+
+
+def _choice(question: Question, position: int, source: ChoiceSource) -> Choice:
+    columns = text_columns(source, "text", "feedback")
+    return Choice(question=question, position=position, is_correct=source.is_correct, **columns)
 
 
 def _as_list(source: AnswerableSource, language: str) -> str:
@@ -71,7 +81,7 @@ def _rubric_point(question: Question, position: int, source: RubricSource) -> Ru
 
 def slugs_of(source: AnswerableSource) -> list[str]:
     """The slug of a question and those of all its follow-ups."""
-    return [source.slug, *(slug for child in source.follow_ups for slug in slugs_of(child))]
+    return [answerable.slug for answerable in _walk(source)]
 
 
 def check_questions(items: Items) -> Iterator[Problem]:
@@ -83,6 +93,32 @@ def check_questions(items: Items) -> Iterator[Problem]:
         for slug in slugs_of(item.source):
             if counts[slug] > 1:
                 yield Problem(item.file, item.line, "duplicate", f"the slug {slug!r} is used {counts[slug]} times")
+        for source in _walk(item.source):
+            if message := formula_problem(source):
+                yield Problem(item.file, item.line, "dead-formula", f"{source.slug}: {message}")
+
+
+def _walk(source: AnswerableSource) -> Iterator[AnswerableSource]:
+    """A question and all its follow-ups."""
+    yield source
+    for child in source.follow_ups:
+        yield from _walk(child)
+
+
+def formula_problem(source: AnswerableSource) -> str:
+    """Why a computed answer cannot be had for some draw, or an empty string."""
+    if source.result is None:
+        return ""
+    spec = source.model_dump(mode="json", include=SPEC_FIELDS)
+    for values in combinations(spec):
+        try:
+            drawn = compute(spec, values)
+            found = [drawn.result, *(evaluate(slip, drawn.values) for slip in spec["slips"])]
+        except (KeyError, TypeError, ValueError, ArithmeticError) as e:
+            return f"{type(e).__name__} with {values}: {e}"
+        if not all(math.isfinite(value) for value in found):
+            return f"the result with {values} is not finite"
+    return ""
 
 
 CONTENT_TYPES = [
