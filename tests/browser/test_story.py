@@ -1,0 +1,51 @@
+"""The main job from end to end: an answer, its number, the run behind it, and the same run by the reader."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import sign_in
+from tests.stack.processes import Stack
+
+pytestmark = pytest.mark.slow
+
+# What the first issue promises for the quick preset on two cores.
+QUICK_RUN_MS = 180_000
+
+
+def test_a_learner_follows_a_number_to_its_run_and_repeats_it(page: Page, site: Stack) -> None:
+    sign_in(page, site)
+
+    # A question is answered, revealed and graded.
+    page.goto(f"{site.url}questions/")
+    page.locator('a[href="/questions/choose-rank/"]').first.click()
+    page.get_by_label("Your answer").fill("Capacity, data and memory decide; tune the learning rate with the scale.")
+    page.get_by_role("button", name="Show the answer").click()
+    expect(page.get_by_text("Capacity, data and memory decide")).to_be_visible()
+    page.locator('input[name="made"]').first.check()
+    page.locator('button[name="grade"][value="3"]').click()
+    expect(page.get_by_role("heading", name="Follow-ups")).to_be_visible()
+
+    # The number in the answer carries a verdict and leads to its evidence.
+    chip = page.locator('a.chip[href="/claims/rank-matters/"]').first
+    expect(chip).to_have_text(re.compile(r"\d.*(reproduced|refuted|partly true)"))
+    chip.click()
+    expect(page.locator(".chip-large")).to_be_visible()
+    reference = page.get_by_role("link", name=re.compile("Reference")).first
+    expect(reference).to_be_visible()
+
+    # The lab behind it is run again, with the shipped result beside the new one.
+    page.goto(f"{site.url}labs/rank-sweep/?preset=quick")
+    page.get_by_role("button", name="Start the run").click()
+    expect(page.locator("progress")).to_be_visible()
+    expect(page.locator(".status-succeeded")).to_be_visible(timeout=QUICK_RUN_MS)
+    run_url = page.url
+    expect(page.locator("figure svg").first).to_be_visible()
+    header = page.locator("table thead").first
+    expect(header).to_contain_text("Reference")
+    expect(header).to_contain_text("Run")
+
+    # The reader's run stands on the claim's page too.
+    page.goto(f"{site.url}claims/rank-matters/")
+    expect(page.locator(f'a[href="{run_url.removeprefix(site.url.rstrip("/"))}"]').first).to_be_visible()
