@@ -152,11 +152,11 @@ def failure(error: Exception) -> FailedEvent:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether Python, torch on CUDA or torch's CPU allocator ran out of memory."""
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    # By name, because torch need not have been imported when something fails.
+    is_torch = type(error).__name__ == "OutOfMemoryError"
+    return is_torch or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
 
 
 if __name__ == "__main__":

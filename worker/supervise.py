@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from worker.protocol import EVENT, DoneEvent, Event, FailedEvent, Job
 
 ROOT = Path(__file__).resolve().parent.parent
+COMMAND = (sys.executable, "-m", "worker.child")
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 POLL_SECONDS = 0.25  # how late a cancellation may be noticed
 GRACE_SECONDS = 2.0  # between asking and killing
@@ -76,7 +77,7 @@ class Child:
 
     def __init__(self, job: Job) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "worker.child", "--parent", str(os.getpid())],
+            [*COMMAND, "--parent", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

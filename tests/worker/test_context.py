@@ -1,0 +1,81 @@
+"""What an experiment sees of its run."""
+
+import pytest
+
+from labs.catalog import get_lab
+from worker.context import NotFinite, RunContext
+from worker.protocol import FinishedPoint, Value
+
+
+@pytest.fixture
+def events():
+    return []
+
+
+@pytest.fixture
+def lab(job, events):
+    earlier = FinishedPoint(key="rank=8", seed=0, metrics=[Value(name="validation_loss", value=1.25)])
+    job = job.model_copy(update={"finished": [earlier], "seeds": [0, 1]})
+    return RunContext(job, get_lab("rank-sweep"), events.append, "cpu")
+
+
+def test_a_point_is_handed_over_once_with_all_its_values(lab, events):
+    with lab.point(seed=1, scaling="double", rank=2) as point:
+        assert not point.is_finished
+        point.log("loss", 3.0, step=0)
+        point.log("validation_loss", 2.0)
+    assert [event.event for event in events] == ["metric", "point"]
+    assert events[1].key == "rank=2,scaling=double"
+    assert events[1].seed == 1
+    assert [(v.name, v.step, v.value) for v in events[1].metrics] == [("loss", 0, 3.0), ("validation_loss", None, 2.0)]
+
+
+def test_a_point_that_fails_is_not_handed_over(lab, events):
+    with pytest.raises(RuntimeError), lab.point(seed=0, rank=2) as point:
+        point.log("validation_loss", 2.0)
+        raise RuntimeError
+    assert events == []
+
+
+def test_an_earlier_point_is_finished_and_can_be_read(lab, events):
+    with lab.point(seed=0, rank=8) as point:
+        assert point.is_finished
+        assert point.value("validation_loss") == 1.25
+    assert events == []
+    assert not lab.point(seed=1, rank=8).is_finished
+
+
+def test_a_point_of_this_attempt_can_be_read_too(lab):
+    with lab.point(seed=1, rank=4) as point:
+        point.log("validation_loss", 0.5)
+    assert lab.point(seed=1, rank=4).value("validation_loss") == 0.5
+    with pytest.raises(KeyError, match="no result 'unseen_loss'"):
+        lab.point(seed=1, rank=4).value("unseen_loss")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_value_that_is_not_finite_says_where(lab, value):
+    with pytest.raises(NotFinite, match=rf"diverged: loss at rank=64 \(seed 0, step 3\) was {value}"):
+        lab.point(seed=0, rank=64).log("loss", value, step=3)
+
+
+def test_only_declared_metrics_can_be_logged(lab):
+    with pytest.raises(KeyError, match="rank-sweep has no metric 'accuracy'"):
+        lab.point(seed=0).log("accuracy", 1.0)
+
+
+def test_an_artifact_stays_in_scratch(lab, events, tmp_path):
+    path = tmp_path / "adapter.safetensors"
+    path.write_bytes(b"x")
+    lab.artifact("adapter.safetensors", path)
+    assert events[0].path == str(path)
+    with pytest.raises(ValueError, match="scratch"):
+        lab.artifact("passwords.json", tmp_path / ".." / "passwords.json")
+
+
+@pytest.mark.parametrize("name", ["../a.json", "/a.json", "a/b.json", ".hidden.json", "a.py", "a.json\n", "", "a"])
+def test_an_artifact_needs_a_plain_name_with_an_allowed_suffix(lab, tmp_path, name):
+    path = tmp_path / "a.json"
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="name"):
+        lab.artifact(name, path)

@@ -1,0 +1,188 @@
+"""Both labs on the tiny model, against numbers worked out by hand."""
+
+import statistics
+
+import pytest
+
+from labs.catalog import get_lab
+from labs.catalog.merge_check import MergeCheckParameters
+from labs.catalog.rank_sweep import RankSweepParameters
+from worker.context import RunContext
+from worker.experiments import merge_check, rank_sweep
+from worker.protocol import FinishedPoint, Job, MetricEvent, PointEvent
+
+# Per layer of the tiny model, in + out features of q, k, v, o, gate, up, down: a LoRA of rank r has r × their sum.
+ALL_LINEAR = 2 * ((32 + 32) + (32 + 16) + (32 + 16) + (32 + 32) + (32 + 64) + (32 + 64) + (64 + 32))
+
+
+def run(module, slug, params, folder, seeds=(0,), finished=()):
+    job = Job(
+        lab=slug,
+        params=params.model_dump(mode="json"),
+        seeds=list(seeds),
+        scratch=str(folder),
+        models_dir=str(folder),
+        finished=list(finished),
+    )
+    events = []
+    module.run(params, RunContext(job, get_lab(slug), events.append, "cpu"))
+    return events
+
+
+def finished_points(events) -> dict:
+    return {
+        (event.key, event.seed): {v.name: v.value for v in event.metrics if v.step is None}
+        for event in events
+        if isinstance(event, PointEvent)
+    }
+
+
+SWEEP = RankSweepParameters(model="tiny", ranks=[1, 8, 4], steps=3, learning_rate=1e-2)
+
+
+@pytest.fixture(scope="module")
+def sweep_events(tmp_path_factory):
+    return run(rank_sweep, "rank-sweep", SWEEP, tmp_path_factory.mktemp("sweep"), seeds=(0, 1))
+
+
+@pytest.fixture(scope="module")
+def sweep(sweep_events):
+    return finished_points(sweep_events)
+
+
+def test_a_sweep_has_all_its_points(sweep):
+    for seed in (0, 1):
+        assert {key for key, s in sweep if s == seed} == {
+            "",
+            "scaling=constant",
+            "scaling=double",
+            *(f"rank={r},scaling={s}" for r in (1, 4, 8) for s in ("constant", "double")),
+        }
+
+
+def test_trainable_parameters_are_rank_times_the_features(sweep):
+    for rank in (1, 4, 8):
+        point = sweep[f"rank={rank},scaling=double", 0]
+        assert point["trainable_parameters"] == rank * ALL_LINEAR
+        assert 4 * rank * ALL_LINEAR < point["adapter_bytes"] < 4 * rank * ALL_LINEAR + 8192  # float32, and a header
+
+
+def test_the_same_configuration_is_trained_once_and_recorded_twice(sweep, sweep_events):
+    # r = 8: alpha 16 is 2r. Its curve is watched under one name only.
+    assert sweep["rank=8,scaling=constant", 0] == sweep["rank=8,scaling=double", 0]
+    assert sweep["rank=4,scaling=constant", 0] != sweep["rank=4,scaling=double", 0]
+    trained = {(e.key, e.seed) for e in sweep_events if isinstance(e, MetricEvent)}
+    assert len(trained) == 2 * 5
+
+
+def test_the_base_loss_is_close_to_that_of_a_uniform_guess(sweep):
+    # ln(258 tokens) = 5.553: random weights know nothing.
+    assert sweep["", 0]["base_validation_loss"] == pytest.approx(5.553, abs=0.1)
+    assert sweep["", 0] == sweep["", 1]
+
+
+def test_training_lowers_the_loss_and_seeds_differ(sweep):
+    assert sweep["rank=8,scaling=double", 0]["validation_loss"] < sweep["", 0]["base_validation_loss"]
+    assert sweep["rank=8,scaling=double", 0]["validation_loss"] != sweep["rank=8,scaling=double", 1]["validation_loss"]
+
+
+def test_differences_follow_from_the_losses(sweep):
+    losses = [sweep[f"rank={rank},scaling=constant", 1]["validation_loss"] for rank in (1, 4, 8)]
+    assert sweep["scaling=constant", 1] == {
+        "validation_loss_drop": losses[0] - losses[2],
+        "validation_loss_spread": max(losses) - min(losses),
+    }
+
+
+def test_every_configuration_leaves_the_base_model_as_it_was(sweep, tmp_path):
+    """The last configuration of a sweep comes out as it does alone."""
+    params = SWEEP.model_copy(update={"ranks": [4], "scalings": ["double"]})
+    alone = finished_points(run(rank_sweep, "rank-sweep", params, tmp_path))
+    assert alone["rank=4,scaling=double", 0]["validation_loss"] == sweep["rank=4,scaling=double", 0]["validation_loss"]
+
+
+def test_a_sweep_resumes_with_what_is_missing(sweep, sweep_events, tmp_path):
+    missing = {("rank=4,scaling=double", 1), ("rank=8,scaling=double", 0), ("scaling=double", 1)}
+    points = [e for e in sweep_events if isinstance(e, PointEvent)]
+    kept = [FinishedPoint(key=e.key, seed=e.seed, metrics=e.metrics) for e in points if (e.key, e.seed) not in missing]
+    events = run(rank_sweep, "rank-sweep", SWEEP, tmp_path, seeds=(0, 1), finished=kept)
+    again = finished_points(events)
+    assert set(again) == missing
+    # The twin of a finished configuration is copied, the other is trained: the same numbers but for the clock.
+    assert {e.key for e in events if isinstance(e, MetricEvent)} == {"rank=4,scaling=double"}
+    for key in missing:
+        for name, value in again[key].items():
+            assert name == "seconds_per_step" or value == sweep[key][name]
+
+
+MERGE = MergeCheckParameters(model="tiny", steps=5, learning_rate=1e-2, shapes=["1x1", "4x64"], repeats=3)
+
+
+@pytest.fixture(scope="module")
+def merge_events(tmp_path_factory):
+    return run(merge_check, "merge-check", MERGE, tmp_path_factory.mktemp("merge"))
+
+
+@pytest.fixture(scope="module")
+def merge(merge_events):
+    return {key: values for (key, _), values in finished_points(merge_events).items()}
+
+
+def test_merging_in_float32_is_rounding_noise(merge):
+    exact = merge["dtype=float32"]
+    assert exact["adapter_effect"] > 0.1
+    assert exact["max_logit_difference"] < 1e-5 * exact["adapter_effect"]
+    assert exact["top1_agreement"] == 1.0
+    assert exact["roundtrip_weight_difference"] < 1e-6
+
+
+def test_merging_in_bfloat16_loses_bits(merge):
+    # 8 significant bits: relative steps of 2⁻⁸ against 2⁻²⁴ in float32.
+    exact, rough = merge["dtype=float32"], merge["dtype=bfloat16"]
+    assert rough["max_logit_difference"] > 1000 * exact["max_logit_difference"]
+    assert rough["roundtrip_weight_difference"] > 0
+    assert rough["relative_logit_difference"] == rough["max_logit_difference"] / rough["adapter_effect"]
+    assert rough["mean_logit_difference"] < rough["max_logit_difference"]
+
+
+def test_every_variant_is_timed(merge):
+    for dtype in ("float32", "bfloat16"):
+        for variant in ("base", "adapter", "merged"):
+            for shape in ("1x1", "4x64"):
+                point = merge[f"dtype={dtype},shape={shape},variant={variant}"]
+                base = merge[f"dtype={dtype},shape={shape},variant=base"]
+                assert point["latency"] > 0
+                assert point["latency_ratio"] == pytest.approx(point["latency"] / base["latency"])
+
+
+def test_the_ratio_of_a_variant_is_the_geometric_mean_over_shapes(merge):
+    ratios = [merge[f"dtype=float32,shape={shape},variant=adapter"]["latency_ratio"] for shape in ("1x1", "4x64")]
+    assert merge["dtype=float32,variant=adapter"]["latency_ratio"] == pytest.approx(statistics.geometric_mean(ratios))
+
+
+def test_a_finished_merge_check_computes_nothing(merge_events, tmp_path):
+    points = [e for e in merge_events if isinstance(e, PointEvent)]
+    kept = [FinishedPoint(key=e.key, seed=e.seed, metrics=e.metrics) for e in points]
+    assert finished_points(run(merge_check, "merge-check", MERGE, tmp_path, finished=kept)) == {}
+
+
+@pytest.mark.parametrize(
+    "change", [{"ranks": []}, {"ranks": [0]}, {"ranks": [257]}, {"ranks": [4, 4]}, {"scalings": ["root"]}, {"steps": 0}]
+)
+def test_a_sweep_refuses_parameters_out_of_bounds(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        RankSweepParameters(**change)
+
+
+@pytest.mark.slow
+def test_a_real_sweep_learns_more_with_a_larger_factor(smollm2, tmp_path):
+    """SmolLM2: 30 layers, hidden 576, MLP 1536, 9 heads and 3 key–value heads of 64."""
+    params = RankSweepParameters(ranks=[1, 8], scalings=["constant"], steps=8)
+    job = Job(lab="rank-sweep", params={}, seeds=[0], scratch=str(tmp_path), models_dir=str(smollm2))
+    events = []
+    rank_sweep.run(params, RunContext(job, get_lab("rank-sweep"), events.append, "cpu"))
+    points = finished_points(events)
+    features = 30 * (2 * (576 + 576) + 2 * (576 + 192) + 3 * (576 + 1536))
+    assert points["rank=8,scaling=constant", 0]["trainable_parameters"] == 8 * features == 2_442_240
+    base = points["", 0]["base_validation_loss"]
+    assert points["rank=8,scaling=constant", 0]["validation_loss"] < base - 1
