@@ -117,10 +117,12 @@ def run_submit(*, user: User, request: Request) -> Run:
 
 
 def runs_ring_waiting() -> list[int]:
-    """Ring for every run that waits. Called when a worker starts; a bell too many does no harm."""
-    silent_since = timezone.now() - LEASE
-    waiting = Run.objects.filter(Q(status=Run.QUEUED) | Q(status=Run.RUNNING, heartbeat_at__lt=silent_since))
-    ids = list(waiting.order_by("pk").values_list("pk", flat=True))
+    """Ring for every run that has not ended. Called when a worker starts; a bell too many does no harm.
+
+    Also for runs that look alive: their worker may have died a moment ago and taken the message along. Where it lives,
+    the task that hears the bell comes back when the lease has ended.
+    """
+    ids = list(Run.objects.filter(status__in=Run.LIVE).order_by("pk").values_list("pk", flat=True))
     for run_id in ids:
         broker.ring(run_id)
     return ids
