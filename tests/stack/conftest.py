@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,20 +8,33 @@ from tests.stack.processes import Stack, running_stack
 from tests.stack.servers import postgres_server, redis_server
 
 
-@pytest.fixture(scope="module", params=["embedded", "servers"])
-def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The whole application as a user starts it, in a folder with a space. It must stop cleanly."""
-    folder = tmp_path_factory.mktemp("a stack")
-    with ExitStack() as servers:
-        more = {}
-        if request.param == "servers":
-            more["DATABASE_URL"] = servers.enter_context(postgres_server())
-            more["REDIS_URL"] = servers.enter_context(redis_server(folder))
-            more["SECRET_KEY"] = "known to the test only"
-        with running_stack(folder / "data", **more) as stack:
+@contextmanager
+def stopped_cleanly(data_dir: Path, **more: str) -> Iterator[Stack]:
+    """The whole application as a user starts it. It must stop when told, and leave nothing behind."""
+    with running_stack(data_dir, **more) as stack:
+        yield stack
+        assert stack.stop() == 0
+        assert stack.leftovers() == []
+
+
+@pytest.fixture(scope="package")
+def embedded_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with stopped_cleanly(tmp_path_factory.mktemp("an embedded stack") / "data") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="package")
+def server_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("a stack of servers")
+    with postgres_server() as database, redis_server(folder) as broker:
+        more = {"DATABASE_URL": database, "REDIS_URL": broker, "SECRET_KEY": "known to the test only"}
+        with stopped_cleanly(folder / "data", **more) as stack:
             yield stack
-            assert stack.stop() == 0
-            assert stack.leftovers() == []
+
+
+@pytest.fixture(params=["embedded_stack", "server_stack"])
+def stack(request: pytest.FixtureRequest) -> Stack:
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture

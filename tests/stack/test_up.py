@@ -1,11 +1,12 @@
 """`manage.py up` as a user meets it."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
+
+from redis import Redis
 
 from tests.stack.processes import ROOT, Stack, get, running_stack, until
 
@@ -72,18 +73,24 @@ def test_a_busy_port_gets_the_next_one(folder):
             assert is_ready(stack)
 
 
-def test_a_killed_broker_comes_back_with_what_it_held(folder):
-    with running_stack(folder) as stack:
-        [broker] = stack.find("valkey-server")
+def test_a_killed_broker_comes_back_with_what_it_held(embedded_stack):
+    socket_path = str(embedded_stack.data_dir / "valkey" / "valkey.sock")
+    password = (embedded_stack.data_dir / "valkey" / "password").read_text()
+    with Redis(unix_socket_path=socket_path, password=password) as client:
+        client.set("held", "yes")
+        [broker] = embedded_stack.find("valkey-server")
         broker.kill()
-        until(lambda: stack.find("valkey-server") and is_ready(stack), seconds=40, what="a new broker")
+        until(
+            lambda: embedded_stack.find("valkey-server") and is_ready(embedded_stack), seconds=40, what="a new broker"
+        )
+        assert client.get("held") == b"yes"
 
 
-def test_secrets_are_for_the_owner_and_not_on_a_command_line(folder):
-    with running_stack(folder) as stack:
-        for name in ("secret_key", "admin_password", "valkey/password"):
-            path = folder / name
-            assert path.stat().st_mode & 0o077 == 0
-            assert not any(path.read_text() in " ".join(process.cmdline()) for process in stack.leftovers())
-        assert (folder / "valkey").stat().st_mode & 0o077 == 0
-        assert os.stat(folder / "valkey" / "valkey.sock").st_mode & 0o077 == 0
+def test_secrets_are_for_the_owner_and_not_on_a_command_line(embedded_stack):
+    command_lines = [" ".join(process.cmdline()) for process in embedded_stack.leftovers()]
+    for name in ("secret_key", "admin_password", "valkey/password"):
+        path = embedded_stack.data_dir / name
+        assert path.stat().st_mode & 0o077 == 0
+        assert not any(path.read_text() in line for line in command_lines)
+    for name in ("valkey", "valkey/valkey.sock"):
+        assert (embedded_stack.data_dir / name).stat().st_mode & 0o077 == 0

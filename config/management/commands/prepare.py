@@ -1,6 +1,7 @@
 """`manage.py prepare`: everything that has to be there before a start, and is made once."""
 
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -75,8 +76,9 @@ class Command(BaseCommand):
         return "ready"
 
     def import_content(self) -> str:
-        call_command("import_content", verbosity=0)
-        return "up to date"
+        said = io.StringIO()
+        call_command("import_content", stdout=said)
+        return said.getvalue().strip()
 
     def create_logins(self) -> str:
         if not accounts.are_made():
