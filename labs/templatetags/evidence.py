@@ -174,8 +174,10 @@ def seeds_count(n: int) -> str:
 def command(run: Run) -> str:
     """The shell command that repeats a run."""
     words = [".venv/bin/python", "manage.py", "run_lab", run.lab_slug]
-    words += ["--preset", run.preset] if run.preset else ["--params", json.dumps(run.params)]
-    return shlex.join([*words, "--json"])
+    if run.preset:
+        return shlex.join([*words, "--preset", run.preset, "--json"])
+    seeds = ",".join(str(seed) for seed in run.seeds)
+    return shlex.join([*words, "--params", json.dumps(run.params), "--seeds", seeds, "--json"])
 
 
 @register.filter
