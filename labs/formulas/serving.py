@@ -21,7 +21,7 @@ FIRST_STAGE_THAT_SHARDS = {"states": 1, "gradients": 2, "weights": 3}
 # Inference
 
 
-def kv_cache_size(model: str, batch: int, length: int, precision: str = "bf16", unit: str = "B") -> float:
+def batch_kv_cache_size(model: str, batch: int, length: int, precision: str = "bf16", unit: str = "B") -> float:
     """Keys and values of all layers: 2 x layers x KV heads x head size x batch x length values."""
     shape = model_shape(model)
     values = 2 * shape.layers * shape.kv_heads * shape.head_size * batch * length
@@ -31,7 +31,7 @@ def kv_cache_size(model: str, batch: int, length: int, precision: str = "bf16", 
 def sequences_that_fit(model: str, memory: float, length: int, adapters: float = 0.0, precision: str = "bf16") -> int:
     """How many sequences of `length` tokens fit in `memory` GB beside the weights and `adapters` GB of adapters."""
     free = memory - adapters - weight_size(model, precision, "GB")
-    return max(0, int(free // kv_cache_size(model, 1, length, precision, "GB")))
+    return max(0, int(free // batch_kv_cache_size(model, 1, length, precision, "GB")))
 
 
 def adapters_that_fit(model: str, targets: str, rank: int, memory: float, precision: str = "bf16") -> int:
@@ -98,7 +98,7 @@ def logits_size(model: str, batch: int, length: int, precision: str = "fp32", un
 
 
 def block_activation_size(hidden: int, heads: int, batch: int, length: int, unit: str = "B") -> float:
-    """Activations of a GPT block in 16 bits with stored scores: s b h (34 + 5 a s / h), Korthikanti et al. 2022, eq. 1."""
+    """Activations of a GPT block in 16 bits, scores stored: s b h (34 + 5 a s / h), Korthikanti et al. 2022, (1)."""
     return in_unit(length * batch * hidden * (34 + 5 * heads * length / hidden), unit)
 
 
@@ -195,7 +195,7 @@ def factor_average_share(adapters: int) -> float:
 FORMULAS: dict[str, Callable[..., float]] = {
     function.__name__: function
     for function in (
-        kv_cache_size,
+        batch_kv_cache_size,
         sequences_that_fit,
         adapters_that_fit,
         load_time,

@@ -9,9 +9,9 @@ from labs.formulas import serving as formulas
 
 def test_kv_cache_of_llama_2():
     # 7B: 2 · 32 layers · 32 heads · 128 · 2 bytes = 524,288 bytes a token; 70B has 8 KV heads and 80 layers
-    assert formulas.kv_cache_size("llama-2-7b", 1, 1) == 524_288
-    assert formulas.kv_cache_size("llama-2-70b", 1, 1) == 327_680
-    assert formulas.kv_cache_size("llama-2-7b", 1, 4096, unit="GiB") == 2
+    assert formulas.batch_kv_cache_size("llama-2-7b", 1, 1) == 524_288
+    assert formulas.batch_kv_cache_size("llama-2-70b", 1, 1) == 327_680
+    assert formulas.batch_kv_cache_size("llama-2-7b", 1, 4096, unit="GiB") == 2
 
 
 def test_what_fits_in_a_memory():
