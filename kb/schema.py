@@ -2,11 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from kb.text import Text
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=80)]
+
+
+# Slugs without an order of their own; kept sorted, so that files and database agree.
+SlugSet = Annotated[list[Slug], AfterValidator(sorted)]
 
 
 class Source(BaseModel):
@@ -46,5 +50,5 @@ class PointSource(Source):
     practice: Text  # why it matters
     mistake: Text  # the common one
     example: Text = Text()  # worked, where a number is involved
-    prerequisites: list[Slug] = []
+    prerequisites: SlugSet = []
     covers: list[str] = []  # ids of content/inventory.yaml

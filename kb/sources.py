@@ -25,15 +25,33 @@ def ids_by_slug(model: type[models.Model]) -> dict[str, int]:
     return dict(model._default_manager.values_list("slug", "pk"))
 
 
+def text_of(row: models.Model, field: str) -> Text:
+    """The two columns of a text."""
+    return Text(**{language: getattr(row, f"{field}_{language}") for language in LANGUAGES})
+
+
+def texts_of_row(row: models.Model, *fields: str) -> dict[str, Text]:
+    return {field: text_of(row, field) for field in fields}
+
+
 def save_topics(sources: list[TopicSource]) -> None:
     for position, source in enumerate(sources):
         values: dict[str, Any] = {"position": position, **text_columns(source, "title", "summary")}
         Topic.objects.update_or_create(slug=source.slug, defaults=values)
 
 
+def load_topics() -> list[TopicSource]:
+    return [TopicSource(slug=row.slug, **texts_of_row(row, "title", "summary")) for row in Topic.objects.all()]
+
+
 def save_references(sources: list[ReferenceSource]) -> None:
     for source in sources:
         Reference.objects.update_or_create(key=source.key, defaults=source.model_dump(exclude={"key"}))
+
+
+def load_references() -> list[ReferenceSource]:
+    fields = list(ReferenceSource.model_fields)
+    return [ReferenceSource(**row) for row in Reference.objects.values(*fields)]
 
 
 def save_points(sources: list[PointSource]) -> None:
@@ -45,6 +63,20 @@ def save_points(sources: list[PointSource]) -> None:
     points = Point.objects.in_bulk(field_name="slug")
     for source in sources:
         points[source.slug].prerequisites.set([points[slug] for slug in source.prerequisites])
+
+
+def load_points() -> list[PointSource]:
+    return [
+        PointSource(
+            slug=row.slug,
+            topic=row.topic.slug,
+            position=row.position,
+            prerequisites=sorted(point.slug for point in row.prerequisites.all()),
+            covers=row.covers,
+            **texts_of_row(row, "title", *Point.PARTS),
+        )
+        for row in Point.objects.select_related("topic").prefetch_related("prerequisites")
+    ]
 
 
 def check_points(items: Items) -> Iterator[Problem]:
@@ -59,12 +91,14 @@ def check_points(items: Items) -> Iterator[Problem]:
 
 
 CONTENT_TYPES = [
-    ContentType("topics", TopicSource, save_topics, file="topics.yaml", order=10),
+    ContentType("topics", TopicSource, save_topics, load_topics, file="topics.yaml", order=10),
     ContentType(
         "references",
         ReferenceSource,
         save_references,
+        load_references,
         file="references.yaml",
+        sort_key=lambda source: source.key,
         key="key",
         inline="reference",
         order=20,
@@ -73,6 +107,7 @@ CONTENT_TYPES = [
         "points",
         PointSource,
         save_points,
+        load_points,
         folder="points",
         path=lambda source: f"points/{source.topic}/{source.slug}.yaml",
         check=check_points,

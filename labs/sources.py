@@ -9,11 +9,11 @@ from kb.content.checks import Items, check_known
 from kb.content.registry import ContentType, Problem
 from kb.markup import inline_references
 from kb.models import Point, Topic
-from kb.sources import ids_by_slug, text_columns
+from kb.sources import ids_by_slug, text_columns, texts_of_row
 from labs.catalog import UnknownLab, get_lab
 from labs.formulas import FORMULAS
 from labs.models import Claim
-from labs.records import EvidenceError, read_record
+from labs.records import EvidenceError, RunRecord, read_record
 from labs.schema import CheckSource, ClaimSource
 
 FOLKLORE = "folklore"
@@ -28,6 +28,18 @@ def save_claims(sources: list[ClaimSource]) -> None:
         values |= {"checks": [check.model_dump(exclude_defaults=True) for check in source.checks]}
         Claim.objects.update_or_create(slug=source.slug, defaults=values)
     _link_points()
+
+
+def load_claims() -> list[ClaimSource]:
+    plain = ("slug", "method", "unit", "source", "place", "cited", "settles", "checks")
+    return [
+        ClaimSource(
+            topic=row.topic.slug,
+            **{field: getattr(row, field) for field in plain},
+            **texts_of_row(row, "statement", "often_said", "note", "assumptions"),
+        )
+        for row in Claim.objects.select_related("topic")
+    ]
 
 
 def _link_points() -> None:
@@ -79,12 +91,26 @@ def _metric_problem(check: CheckSource) -> str:
 
 
 def check_evidence(folder: Path) -> Iterator[Problem]:
-    """Evidence records that were edited, cannot be read, or belong to no lab."""
+    """Evidence records that were edited, cannot be read, belong to no lab or metric, or repeat another one."""
+    first: dict[tuple[str, str], str] = {}
     for path in sorted((folder / "evidence").glob("*.json")):
         try:
-            get_lab(read_record(path).lab)
+            record = read_record(path)
+            _check_record(record)
+            other = first.setdefault((record.lab, record.preset), path.name)
+            if other != path.name:
+                raise EvidenceError(f"{other} is another record of {record.lab} with preset {record.preset!r}")
         except (EvidenceError, UnknownLab) as e:
             yield Problem(path.relative_to(folder).as_posix(), 1, "evidence", str(e))
+
+
+def _check_record(record: RunRecord) -> None:
+    """EvidenceError for a metric that the lab does not have; a record of another version may have others."""
+    lab = get_lab(record.lab)
+    names = {metric.name for metric in lab.metrics}
+    unknown = {metric.name for metric in record.metrics} - names
+    if unknown and record.lab_version == lab.version:
+        raise EvidenceError(f"{lab.slug} has no metric {', '.join(sorted(unknown))}; it has {', '.join(sorted(names))}")
 
 
 CONTENT_TYPES = [
@@ -92,6 +118,7 @@ CONTENT_TYPES = [
         "claims",
         ClaimSource,
         save_claims,
+        load_claims,
         folder="claims",
         path=lambda source: f"claims/{source.topic}/{source.slug}.yaml",
         check=check_claims,

@@ -1,6 +1,7 @@
 """Questions with their follow-ups and rubrics, and what learners answered."""
 
 import uuid
+from collections.abc import Iterable
 
 from django.conf import settings
 from django.db import models
@@ -8,6 +9,10 @@ from django.urls import reverse
 
 from kb.models import Point, Topic
 from labs.models import Claim
+
+
+def markdown_list(texts: Iterable[str]) -> str:
+    return "\n".join("- " + text.replace("\n", "\n    ") for text in texts)
 
 
 class Question(models.Model):
@@ -31,8 +36,7 @@ class Question(models.Model):
     short_zh = models.TextField(blank=True)
     answer_en = models.TextField(blank=True)
     answer_zh = models.TextField(blank=True)
-    mistakes_en = models.TextField(blank=True)  # a Markdown list
-    mistakes_zh = models.TextField(blank=True)
+    mistakes = models.JSONField(default=list, blank=True)  # common mistakes, each {"en": …, "zh": …}
     when_en = models.TextField(blank=True)  # what in the answer triggers this follow-up
     when_zh = models.TextField(blank=True)
     # What a graded kind needs besides choices, as in its file: steps, cloze, draw, let, result, value, unit, slips …
@@ -49,6 +53,14 @@ class Question(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("quiz-question", args=[self.slug])
+
+    @property
+    def mistakes_en(self) -> str:
+        return markdown_list(mistake["en"] for mistake in self.mistakes)
+
+    @property
+    def mistakes_zh(self) -> str:
+        return markdown_list(mistake["zh"] for mistake in self.mistakes)
 
 
 class Choice(models.Model):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kb.schema import Slug, Source
+from kb.schema import Slug, SlugSet, Source
 from kb.text import Text
 
 Kind = Literal["open", "single", "multi", "numeric", "parametric", "order", "cloze"]
@@ -135,4 +135,4 @@ class FollowUpSource(AnswerableSource):
 class QuestionSource(AnswerableSource):
     topic: Slug
     position: Annotated[int, Field(ge=0)]  # order inside the topic
-    points: list[Slug] = []  # the knowledge points it rests on
+    points: SlugSet = []  # the knowledge points it rests on

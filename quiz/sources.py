@@ -1,20 +1,19 @@
 """Questions with their follow-ups: from content files to the database."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from kb.content.checks import Items, check_known
 from kb.content.registry import ContentType, Problem
 from kb.models import Point, Topic
-from kb.sources import ids_by_slug, text_columns
-from kb.text import LANGUAGES
+from kb.sources import ids_by_slug, text_columns, text_of, texts_of_row
 from labs.models import Claim
 from labs.sources import mentioned_claims
 from quiz.drawing import combinations, compute, evaluate
 from quiz.models import Choice, Question, RubricPoint
-from quiz.schema import AnswerableSource, ChoiceSource, QuestionSource, RubricSource
+from quiz.schema import AnswerableSource, ChoiceSource, FollowUpSource, QuestionSource, RubricSource, Terms
 
 SPEC_FIELDS = {"steps", "cloze", "draw", "let", "result", "value", "unit", "tolerance", "slips"}
 
@@ -43,11 +42,12 @@ def _save_follow_ups(source: AnswerableSource, question: Question, *, root: Ques
 
 def _save_one(source: AnswerableSource, values: dict[str, Any], claims: dict[str, int]) -> Question:
     texts = text_columns(source, "prompt", "short", "answer")
-    texts |= {f"mistakes_{language}": _as_list(source, language) for language in LANGUAGES}
+    mistakes = [text.model_dump() for text in source.mistakes]
     values |= texts | {"kind": source.kind, "difficulty": source.difficulty, "covers": source.covers}
+    values["mistakes"] = mistakes
     values["spec"] = source.model_dump(mode="json", include=SPEC_FIELDS, exclude_defaults=True)
     question, _ = Question.objects.update_or_create(slug=source.slug, defaults=values)
-    question.claims.set(mentioned_claims(texts.values(), claims))
+    question.claims.set(mentioned_claims([*texts.values(), *(t for m in mistakes for t in m.values())], claims))
     question.rubric.all().delete()
     RubricPoint.objects.bulk_create(
         [_rubric_point(question, position, point) for position, point in enumerate(source.rubric)]
@@ -62,11 +62,6 @@ def _choice(question: Question, position: int, source: ChoiceSource) -> Choice:
     return Choice(question=question, position=position, is_correct=source.is_correct, **columns)
 
 
-def _as_list(source: AnswerableSource, language: str) -> str:
-    """The common mistakes as one Markdown list."""
-    return "\n".join("- " + getattr(text, language).replace("\n", "\n    ") for text in source.mistakes)
-
-
 def _rubric_point(question: Question, position: int, source: RubricSource) -> RubricPoint:
     return RubricPoint(
         question=question,
@@ -76,6 +71,54 @@ def _rubric_point(question: Question, position: int, source: RubricSource) -> Ru
         terms_en=source.terms.en,
         terms_zh=source.terms.zh,
         **text_columns(source, "text"),
+    )
+
+
+def load_questions() -> list[QuestionSource]:
+    """The trees of questions, from one query a table."""
+    children: dict[int | None, list[Question]] = defaultdict(list)
+    rows = Question.objects.select_related("topic").prefetch_related("rubric", "choices", "points")
+    for row in rows.order_by("position", "slug"):
+        children[row.parent_id].append(row)
+    return [
+        QuestionSource(
+            topic=row.topic.slug,
+            position=row.position,
+            points=[point.slug for point in row.points.all()],
+            **_load_one(row, children),
+        )
+        for row in children[None]
+    ]
+
+
+def _load_one(row: Question, children: dict[int | None, list[Question]]) -> dict[str, Any]:
+    return {
+        "slug": row.slug,
+        "kind": row.kind,
+        "difficulty": row.difficulty,
+        "covers": row.covers,
+        "mistakes": row.mistakes,
+        "rubric": [_load_rubric_point(point) for point in row.rubric.all()],
+        "choices": [_load_choice(choice) for choice in row.choices.all()],
+        "follow_ups": [
+            FollowUpSource(when=text_of(child, "when"), **_load_one(child, children)) for child in children[row.pk]
+        ],
+        **texts_of_row(row, "prompt", "short", "answer"),
+        **row.spec,
+    }
+
+
+def _load_choice(choice: Choice) -> ChoiceSource:
+    return ChoiceSource(is_correct=choice.is_correct, **texts_of_row(choice, "text", "feedback"))
+
+
+def _load_rubric_point(point: RubricPoint) -> RubricSource:
+    terms = Terms(en=point.terms_en, zh=point.terms_zh)
+    return RubricSource(
+        weight=point.weight,
+        dimension=point.dimension,
+        text=text_of(point, "text"),
+        terms=terms,
     )
 
 
@@ -126,6 +169,7 @@ CONTENT_TYPES = [
         "questions",
         QuestionSource,
         save_questions,
+        load_questions,
         folder="questions",
         path=lambda source: f"questions/{source.topic}/{source.slug}.yaml",
         check=check_questions,

@@ -39,15 +39,17 @@ class ContentType:
     """One kind of item.
 
     `folder` holds one file an item; or `file` holds a list of them under the key `name`. `save` writes validated
-    sources to the database, inside the import's transaction. `check` finds what a schema cannot see.
-    `inline` is the kind under which texts refer to the items: `claim` for `[[claim:slug]]`.
+    sources to the database, inside the import's transaction; `load` gives them back. `check` finds what a schema
+    cannot see. `inline` is the kind under which texts refer to the items: `claim` for `[[claim:slug]]`.
     """
 
     name: str  # plural: topics, points, questions …
     schema: type[Source]
     save: Callable[[list[Any]], None]
+    load: Callable[[], list[Any]]
     folder: str = ""
     file: str = ""
+    sort_key: Callable[[Any], Any] | None = None  # the canonical order in `file`; without it order has a meaning
     key: str = "slug"  # the field that identifies an item
     path: Callable[[Any], str] | None = None  # where an item's file belongs, below the content folder
     check: Callable[[dict[str, list[Item]]], Iterable[Problem]] | None = None
