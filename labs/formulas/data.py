@@ -9,8 +9,8 @@ from collections.abc import Callable
 # Batches and mixtures
 
 
-def steps_per_epoch(samples: int, batch: int, accumulation: int = 1, devices: int = 1) -> int:
-    """Optimizer steps of one pass; the last, smaller batch counts."""
+def epoch_steps(samples: int, batch: int, accumulation: int = 1, devices: int = 1) -> int:
+    """Optimizer steps of one data-parallel pass; the last, smaller batch counts."""
     return math.ceil(samples / (batch * accumulation * devices))
 
 
@@ -125,7 +125,7 @@ def reverse_kl(teacher_gap: float, student_gap: float) -> float:
 FORMULAS: dict[str, Callable[..., float]] = {
     function.__name__: function
     for function in (
-        steps_per_epoch,
+        epoch_steps,
         training_tokens,
         mixed_in_samples,
         source_passes,

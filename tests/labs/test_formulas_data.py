@@ -14,8 +14,8 @@ GAPS = st.floats(min_value=-10, max_value=10)
 
 
 def test_the_last_small_batch_is_a_step():
-    assert formulas.steps_per_epoch(52_000, 4, 8, 2) == 813  # 812.5
-    assert formulas.steps_per_epoch(64, 4, 8, 2) == 1
+    assert formulas.epoch_steps(52_000, 4, 8, 2) == 813  # 812.5
+    assert formulas.epoch_steps(64, 4, 8, 2) == 1
 
 
 def test_tokens_of_several_epochs():
