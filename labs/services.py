@@ -285,7 +285,8 @@ def finding_from_reference(check: CheckSource) -> Finding:
     lab = get_lab(check.lab)
     runs = Run.objects.filter(origin=Run.REFERENCE, lab_slug=lab.slug, status=Run.SUCCEEDED)
     findings = [finding_from_run(check, run) for run in runs if run.lab_version == lab.version]
-    return max(findings, key=lambda finding: finding.n, default=judge_metric(check, [], is_stochastic=True))
+    nothing = Finding(Claim.AWAITING, reason="stale" if runs and not findings else "no-run")
+    return max(findings, key=lambda finding: finding.n, default=nothing)
 
 
 def finding_from_run(check: CheckSource, run: Run) -> Finding:
