@@ -42,6 +42,10 @@ def load_claims() -> list[ClaimSource]:
     ]
 
 
+def remove_claims(slugs: list[str]) -> None:
+    Claim.objects.filter(slug__in=slugs).delete()
+
+
 def _link_points() -> None:
     """Remember which points show which claims, so that a claim's page can list them."""
     claims = ids_by_slug(Claim)
@@ -119,6 +123,7 @@ CONTENT_TYPES = [
         ClaimSource,
         save_claims,
         load_claims,
+        remove_claims,
         folder="claims",
         path=lambda source: f"claims/{source.topic}/{source.slug}.yaml",
         check=check_claims,
