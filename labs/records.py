@@ -101,7 +101,7 @@ def summarise(lab: Lab, metrics: Iterable[MetricRecord]) -> list[SummaryRecord]:
 
 def seal(record: RunRecord) -> RunRecord:
     """The record with its digest."""
-    return record.model_copy(update={"digest": digest_of(record.model_dump(mode="json"))})
+    return record.model_copy(update={"digest": digest_of(record.model_dump())})
 
 
 def digest_of(document: dict[str, Any]) -> str:
@@ -120,7 +120,7 @@ def verify_digest(document: dict[str, Any]) -> None:
 
 def to_json(record: RunRecord) -> str:
     """The document as it is printed and kept: one line a field and a row of a table, so that diffs can be read."""
-    fields = record.model_dump(mode="json").items()
+    fields = record.model_dump().items()
     return "{\n" + ",\n".join(f"{json.dumps(name)}: {_to_line(value)}" for name, value in fields) + "\n}\n"
 
 
