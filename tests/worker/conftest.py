@@ -32,5 +32,5 @@ def smollm2() -> Path:
 
     from worker.models.store import prepare
 
-    prepare(["smollm2-135m"], settings.MODELS_DIR, lambda line: None)
+    prepare(["smollm2-135m"], settings.MODELS_DIR, [].append)
     return Path(settings.MODELS_DIR)

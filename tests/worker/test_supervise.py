@@ -17,7 +17,7 @@ from worker.supervise import Outcome
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(job, *, time_limit: float = 60, cancel_when=lambda events: False) -> tuple[Outcome, list]:
+def run(job, *, time_limit: float = 60, cancel_when=lambda _: False) -> tuple[Outcome, list]:
     events = []
     outcome = supervise.supervise(
         job, on_event=events.append, should_cancel=lambda: cancel_when(events), time_limit=time_limit

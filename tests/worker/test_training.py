@@ -93,7 +93,7 @@ def test_training_is_repeatable_and_lowers_the_loss():
 
 
 def test_one_step_is_a_clipped_adamw_step(model):
-    """Against the same step written out: the first step of Adam moves by the learning rate times the gradient's sign."""
+    """The first step of Adam moves every weight by the learning rate, against the sign of its gradient."""
     weight = model.model.norm.weight
     before = weight.detach().clone()
     batch = collate([EXAMPLES[i] for i in next(data_order(3, config(batch_size=3)))])
