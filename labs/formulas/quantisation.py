@@ -4,7 +4,14 @@ import math
 from collections.abc import Callable
 from itertools import pairwise
 
-from labs.formulas.lora import in_unit, linear_parameters, model_parameters, nf4_bits_per_parameter
+from labs.formulas.lora import (
+    in_unit,
+    linear_parameters,
+    lora_training_size,
+    model_parameters,
+    nf4_bits_per_parameter,
+    qlora_training_size,
+)
 
 # Dettmers et al. 2023 (QLoRA), appendix E: the sixteen levels, in units of a block's largest absolute value
 NF4_LEVELS = (
@@ -102,6 +109,28 @@ def equal_steps_tail_share(levels: int, absmax_sigmas: float) -> float:
     return 100 * (1 - normal_share(-absmax_sigmas / 2, absmax_sigmas / 2))
 
 
+def nf4_code_share_percent(level: int, absmax_sigmas: float) -> float:
+    """How often NF4 code `level` (0 to 15) is used by normal weights in a block, in percent.
+
+    The block's largest weight is `absmax_sigmas` standard deviations; what would lie beyond it belongs to the end codes.
+    """
+    middles = [(low + high) / 2 * absmax_sigmas for low, high in pairwise(NF4_LEVELS)]
+    edges = [-math.inf, *middles, math.inf]
+    return 100 * normal_share(edges[level], edges[level + 1])
+
+
+def nf4_code_entropy(absmax_sigmas: float) -> float:
+    """Entropy in bits of the NF4 codes of normal weights, under the same assumption."""
+    return code_entropy(",".join(str(nf4_code_share_percent(level, absmax_sigmas)) for level in range(16)))
+
+
+def qlora_saving_percent(model: str, targets: str, rank: int, activations: float = 0.0) -> float:
+    """What QLoRA saves against bf16 LoRA of the same shape, in percent; `activations` in GB are added to both."""
+    quantised = qlora_training_size(model, targets, rank, "GB") + activations
+    plain = lora_training_size(model, targets, rank, "bf16", unit="GB", adapter_precision="bf16") + activations
+    return 100 * (1 - quantised / plain)
+
+
 FORMULAS: dict[str, Callable[..., float]] = {
     function.__name__: function
     for function in (
@@ -117,5 +146,8 @@ FORMULAS: dict[str, Callable[..., float]] = {
         code_entropy,
         normal_share,
         equal_steps_tail_share,
+        nf4_code_share_percent,
+        nf4_code_entropy,
+        qlora_saving_percent,
     )
 }

@@ -102,6 +102,12 @@ def block_activation_size(hidden: int, heads: int, batch: int, length: int, unit
     return in_unit(length * batch * hidden * (34 + 5 * heads * length / hidden), unit)
 
 
+def model_activation_size(model: str, batch: int, length: int, unit: str = "B") -> float:
+    """The same for all blocks of a model; a GPT block stands in for gated ones, so take it as an order of magnitude."""
+    shape = model_shape(model)
+    return shape.layers * block_activation_size(shape.hidden, shape.heads, batch, length, unit)
+
+
 # Data parallelism
 
 
@@ -207,6 +213,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
         checkpoint_size,
         logits_size,
         block_activation_size,
+        model_activation_size,
         trained_parameters,
         gradient_size,
         all_reduce_traffic,

@@ -83,3 +83,26 @@ def test_normal_shares():
 def test_unknown_precision_names_the_known_ones():
     with pytest.raises(ValueError, match="known: fp32, fp16, bf16"):
         formulas.float_spacing(1.0, "int8")
+
+
+@given(absmax=st.floats(min_value=1.5, max_value=5))
+def test_nf4_code_shares_add_up_and_carry_less_than_four_bits(absmax):
+    shares = [formulas.nf4_code_share_percent(level, absmax) for level in range(16)]
+    assert sum(shares) == pytest.approx(100)
+    assert formulas.nf4_code_entropy(absmax) < 4
+
+
+def test_nf4_code_shares_against_a_sample():
+    weights = torch.randn(400_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    distances = (weights[:, None] / 2.5 - torch.tensor(formulas.NF4_LEVELS, dtype=torch.float64)).abs()
+    counts = torch.bincount(distances.argmin(dim=1), minlength=16) / 4_000
+    expected = [formulas.nf4_code_share_percent(level, 2.5) for level in range(16)]
+    assert counts.tolist() == pytest.approx(expected, abs=0.15)
+
+
+def test_qlora_saving_shrinks_with_activations():
+    # LoRA: 13.4768 + 12 bytes · 39,976,960; QLoRA: 3.8656 + the same
+    adapter = 12 * 39_976_960 / 1e9
+    expected = 100 * (1 - (3.865591808 + adapter) / (13.476831232 + adapter))
+    assert formulas.qlora_saving_percent("llama-7b", "all-linear", 16) == pytest.approx(expected)
+    assert formulas.qlora_saving_percent("llama-7b", "all-linear", 16, 10.0) < expected - 20

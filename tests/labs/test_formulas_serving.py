@@ -44,6 +44,7 @@ def test_activations():
     assert formulas.logits_size("llama-3-8b", 1, 8192) == 8192 * 128_256 * 4
     # Korthikanti et al. 2022: GPT-3 175B has 5as/h = 80 at s = 2048
     assert formulas.block_activation_size(12288, 96, 1, 2048) == 2048 * 12288 * (34 + 80)
+    assert formulas.model_activation_size("gpt3-175b", 1, 2048) == 96 * 2048 * 12288 * (34 + 80)
 
 
 def test_gradients_of_smollm2_match_the_bytes_that_a_communication_hook_counted():
