@@ -9,7 +9,7 @@ from kb.text import Language, pick
 from labs.models import Claim
 from labs.numbers import format_quantity
 
-# What a chip shows instead of a number while there is none.
+# What tables show instead of a number while there is none.
 NO_VALUE = "—"
 
 
@@ -36,16 +36,22 @@ def verdict_title(verdict: str) -> str:
 
 
 def claim_chip(claim: Claim, language: Language) -> str:
-    value = claim_value(claim)
     return format_html(
-        '<a class="chip chip-{verdict}" href="{url}" title="{statement}">'
-        '<span class="chip-value">{value}</span> <span class="visually-hidden">({title})</span></a>',
+        '<a class="chip chip-{verdict}" href="{url}" title="{statement}">{label}</a>',
         verdict=claim.verdict,
         url=claim.get_absolute_url(),
         statement=strip_tags(pick(claim, "statement", language)),
-        value=NO_VALUE if value is None else format_quantity(value, claim.unit),
-        title=verdict_title(claim.verdict),
+        label=_chip_label(claim_value(claim), claim),
     )
+
+
+def _chip_label(value: float | None, claim: Claim) -> str:
+    """The value and, for those who cannot see the colour, the verdict; without a value the verdict in full sight."""
+    title = verdict_title(claim.verdict)
+    if value is None:
+        return format_html('<span class="chip-value">{}</span>', title)
+    shown = format_quantity(value, claim.unit)
+    return format_html('<span class="chip-value">{}</span> <span class="visually-hidden">({})</span>', shown, title)
 
 
 def claim_chips(slugs: Iterable[str], language: Language) -> dict[str, str]:
