@@ -10,9 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from kb.http import SignedInRequest
-from kb.markup import Resolver
 from kb.queries import resolver_for
-from kb.text import active_language
 from labs.catalog import all_labs
 from labs.chips import claim_value
 from labs.declaration import Lab
@@ -33,10 +31,13 @@ from labs.queries import (
     visible_runs,
 )
 from labs.schema import CheckSource
-from labs.services import TooManyRuns, finding_from_run, run_cancel, run_submit, run_twin
+from labs.services import TooManyRuns, findings_of_runs, run_cancel, run_submit, run_twin
 
 # htmx stops polling when a response carries this status.
 STOP_POLLING = 286
+
+# The Markdown fields of a claim.
+TEXTS = ("statement", "often_said", "note", "assumptions")
 
 
 @require_safe
@@ -46,6 +47,7 @@ def labs(request: HttpRequest) -> HttpResponse:
 
 def _lab_page(request: HttpRequest, lab: Lab, preset: str, form: LabForm, **more: Any) -> HttpResponse:
     reference = reference_run(lab)
+    claims = claims_of_lab(lab)
     status = more.pop("status", 200)
     context = {
         "lab": lab,
@@ -54,9 +56,9 @@ def _lab_page(request: HttpRequest, lab: Lab, preset: str, form: LabForm, **more
         "presets": [{"name": name, "seconds": expected_seconds(lab, name)} for name in lab.presets],
         "reference": reference,
         "figures": figures(lab, reference),
-        "claims": claims_of_lab(lab),
+        "claims": claims,
         "own_runs": Run.objects.filter(owner=request.user.pk, lab_slug=lab.slug)[:5] if request.user.pk else [],
-        "resolver": Resolver(active_language()),
+        "resolver": resolver_for(*((claim, ["statement"]) for claim in claims)),
         **more,
     }
     return render(request, "labs/lab.html", context, status=status)
@@ -174,13 +176,15 @@ def claim(request: HttpRequest, slug: str) -> HttpResponse:
     claim = get_object_or_404(Claim.objects.select_related("topic").prefetch_related("points", "decided_by"), slug=slug)
     checks = [CheckSource.model_validate(check) for check in claim.checks]
     found_runs = runs_on_claim(claim, request.user)
+    findings = findings_of_runs(checks, found_runs)
+    questions = claim.questions.select_related("root")
     context = {
         "claim": claim,
         "value": claim_value(claim),
         "checks": list(zip(checks, claim.findings, strict=False)),
         "labs": labs_of_claim(claim),
         "evidence": [
-            {"run": run, "findings": [finding_from_run(c, run) for c in checks if c.lab == run.lab_slug]}
+            {"run": run, "findings": [(c, finding_from_run(c, run)) for c in checks if c.lab == run.lab_slug]}
             for run in found_runs
         ],
         "questions": claim.questions.select_related("root"),
