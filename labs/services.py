@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -291,7 +292,26 @@ def finding_from_reference(check: CheckSource) -> Finding:
 
 def finding_from_run(check: CheckSource, run: Run) -> Finding:
     """Judge by one run alone, so that a reader sees what their own run says."""
+    return findings_of_runs([check], [run])[run.pk][0][1]
+
+
+def findings_of_runs(checks: list[CheckSource], runs: list[Run]) -> dict[int, list[tuple[CheckSource, Finding]]]:
+    """By the run's id, what each run alone says to the checks of its lab. One query for all runs."""
+    names, points = [check.metric for check in checks], [check.point for check in checks]
+    found = MetricValue.objects.filter(run__in=runs, step=None, name__in=names, point__in=points).order_by("seed")
+    values: dict[tuple[int, str, str], list[float]] = defaultdict(list)
+    for run_id, name, point, value in found.values_list("run_id", "name", "point", "value"):
+        values[run_id, name, point].append(value)
+    return {
+        run.pk: [
+            (check, _judge_run(check, run, values[run.pk, check.metric, check.point]))
+            for check in checks
+            if check.lab == run.lab_slug
+        ]
+        for run in runs
+    }
+
+
+def _judge_run(check: CheckSource, run: Run, values: list[float]) -> Finding:
     metric = get_lab(check.lab).metric(check.metric)
-    values = run.values.filter(name=check.metric, point=check.point, step=None).order_by("seed")
-    found = judge_metric(check, list(values.values_list("value", flat=True)), is_stochastic=metric.stochastic)
-    return Finding(**{**found.as_json(), "run": run.pk})
+    return replace(judge_metric(check, values, is_stochastic=metric.stochastic), run=run.pk)

@@ -183,11 +183,8 @@ def claim(request: HttpRequest, slug: str) -> HttpResponse:
         "value": claim_value(claim),
         "checks": list(zip(checks, claim.findings, strict=False)),
         "labs": labs_of_claim(claim),
-        "evidence": [
-            {"run": run, "findings": [(c, finding_from_run(c, run)) for c in checks if c.lab == run.lab_slug]}
-            for run in found_runs
-        ],
-        "questions": claim.questions.select_related("root"),
-        "resolver": resolver_for((claim, ["statement", "often_said", "note", "assumptions"])),
+        "evidence": [{"run": run, "findings": findings[run.pk]} for run in found_runs],
+        "questions": questions,
+        "resolver": resolver_for((claim, TEXTS), *((question, ["prompt"]) for question in questions)),
     }
     return render(request, "labs/claim.html", context)
