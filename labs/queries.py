@@ -107,11 +107,14 @@ def claims_by(**filters: Any) -> QuerySet[Claim]:
 
 
 def table_of(lab: Lab, runs: Iterable[Run]) -> list[dict[str, Any]]:
-    """Rows of the numbers of several runs side by side: metric, point, and one interval (or None) a run."""
-    columns = [{(r.name, r.point): r for r in results(run)} for run in runs]
-    keys = list(dict.fromkeys(key for column in columns for key in column))
+    """Rows of the numbers of several runs side by side: metric, point, and one interval (or None) a run.
+
+    What an older version of the lab logged and this one does not know is left out.
+    """
     order = [metric.name for metric in lab.metrics]
-    keys.sort(key=lambda key: order.index(key[0]) if key[0] in order else len(order))
+    columns = [{(r.name, r.point): r for r in results(run)} for run in runs]
+    keys = list(dict.fromkeys(key for column in columns for key in column if key[0] in order))
+    keys.sort(key=lambda key: order.index(key[0]))
     return [
         {
             "metric": lab.metric(name),
