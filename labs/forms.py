@@ -27,7 +27,9 @@ class LabForm(forms.Form):
             if isinstance(self.fields[name], forms.MultipleChoiceField):
                 self.initial[name] = params[name]
         self.fields["seeds"] = forms.CharField(
-            label=_("Seeds"), help_text=_("Whole numbers, separated by commas; three or more give an interval.")
+            max_length=500,
+            label=_("Seeds"),
+            help_text=_("Whole numbers, separated by commas; three or more give an interval."),
         )
 
     def clean(self) -> dict[str, Any]:
