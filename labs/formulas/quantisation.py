@@ -112,7 +112,7 @@ def equal_steps_tail_share(levels: int, absmax_sigmas: float) -> float:
 def nf4_code_share_percent(level: int, absmax_sigmas: float) -> float:
     """How often NF4 code `level` (0 to 15) is used by normal weights in a block, in percent.
 
-    The block's largest weight is `absmax_sigmas` standard deviations; what would lie beyond it belongs to the end codes.
+    The block's largest weight is `absmax_sigmas` standard deviations; what lies beyond it belongs to the end codes.
     """
     middles = [(low + high) / 2 * absmax_sigmas for low, high in pairwise(NF4_LEVELS)]
     edges = [-math.inf, *middles, math.inf]
