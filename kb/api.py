@@ -2,6 +2,7 @@ from rest_framework.serializers import ModelSerializer, SlugRelatedField
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from kb.models import Point, Topic
+from kb.queries import published_points
 
 
 class TopicSerializer(ModelSerializer):
@@ -37,7 +38,7 @@ class TopicViewSet(ReadOnlyModelViewSet):
 
 
 class PointViewSet(ReadOnlyModelViewSet):
-    queryset = Point.objects.select_related("topic").prefetch_related("prerequisites", "leads_to")
+    queryset = published_points().select_related("topic").prefetch_related("prerequisites", "leads_to")
     serializer_class = PointSerializer
     lookup_field = "slug"
     filterset_fields = ["topic__slug"]

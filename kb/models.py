@@ -2,6 +2,16 @@
 
 from django.db import models
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+
+class Status(models.TextChoices):
+    """How far an item is. Readers see what is published; retired items are kept for what learners did with them."""
+
+    DRAFT = "draft", _("draft")
+    REVIEW = "review", _("in review")
+    PUBLISHED = "published", _("published")
+    RETIRED = "retired", _("retired")
 
 
 class Topic(models.Model):
@@ -75,6 +85,7 @@ class Point(models.Model):
     example_zh = models.TextField(blank=True)
     prerequisites = models.ManyToManyField("self", symmetrical=False, related_name="leads_to", blank=True)
     covers = models.JSONField(default=list, blank=True)
+    status = models.CharField(max_length=10, choices=Status, default=Status.PUBLISHED)
 
     class Meta:
         ordering = ["topic__position", "position", "slug"]
@@ -84,6 +95,20 @@ class Point(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("kb-point", args=[self.slug])
+
+
+class SyncedItem(models.Model):
+    """The version of an item on which the content files and this site last agreed."""
+
+    kind = models.CharField(max_length=40)
+    key = models.CharField(max_length=80)
+    digest = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["kind", "key"], name="synced_item_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.key}"
 
 
 class ContentImport(models.Model):

@@ -1,6 +1,6 @@
 """How topics, references and points look in content files."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -11,6 +11,9 @@ Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=80)]
 
 # Slugs without an order of their own; kept sorted, so that files and database agree.
 SlugSet = Annotated[list[Slug], AfterValidator(sorted)]
+
+
+EditorialStatus = Literal["draft", "review", "published"]
 
 
 class Source(BaseModel):
@@ -52,3 +55,4 @@ class PointSource(Source):
     example: Text = Text()  # worked, where a number is involved
     prerequisites: SlugSet = []
     covers: list[str] = []  # ids of content/inventory.yaml
+    status: EditorialStatus = "published"

@@ -1,6 +1,7 @@
 """Topics, references and points: from content files to the database."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from django.db import models
@@ -58,7 +59,12 @@ def save_points(sources: list[PointSource]) -> None:
     topics = ids_by_slug(Topic)
     for source in sources:
         values: dict[str, Any] = text_columns(source, "title", *Point.PARTS)
-        values |= {"topic_id": topics[source.topic], "position": source.position, "covers": source.covers}
+        values |= {
+            "topic_id": topics[source.topic],
+            "position": source.position,
+            "covers": source.covers,
+            "status": source.status,
+        }
         Point.objects.update_or_create(slug=source.slug, defaults=values)
     points = Point.objects.in_bulk(field_name="slug")
     for source in sources:
@@ -73,6 +79,7 @@ def load_points() -> list[PointSource]:
             position=row.position,
             prerequisites=sorted(point.slug for point in row.prerequisites.all()),
             covers=row.covers,
+            status=row.status,
             **texts_of_row(row, "title", *Point.PARTS),
         )
         for row in Point.objects.select_related("topic").prefetch_related("prerequisites")
@@ -90,13 +97,29 @@ def check_points(items: Items) -> Iterator[Problem]:
         yield Problem(item.file, item.line, "cycle", f"prerequisites run in a circle: {' → '.join(cycle)}")
 
 
+def remove_topics(slugs: list[str]) -> None:
+    """Topics that nothing stands in any more; the others stay until it is gone."""
+    for topic in Topic.objects.filter(slug__in=slugs):
+        with suppress(models.ProtectedError):
+            topic.delete()
+
+
+def remove_references(keys: list[str]) -> None:
+    Reference.objects.filter(key__in=keys).delete()
+
+
+def remove_points(slugs: list[str]) -> None:
+    Point.objects.filter(slug__in=slugs).delete()
+
+
 CONTENT_TYPES = [
-    ContentType("topics", TopicSource, save_topics, load_topics, file="topics.yaml", order=10),
+    ContentType("topics", TopicSource, save_topics, load_topics, remove_topics, file="topics.yaml", order=10),
     ContentType(
         "references",
         ReferenceSource,
         save_references,
         load_references,
+        remove_references,
         file="references.yaml",
         sort_key=lambda source: source.key,
         key="key",
@@ -108,6 +131,7 @@ CONTENT_TYPES = [
         PointSource,
         save_points,
         load_points,
+        remove_points,
         folder="points",
         path=lambda source: f"points/{source.topic}/{source.slug}.yaml",
         check=check_points,

@@ -3,7 +3,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from kb.models import Point, Topic
-from kb.queries import point_by_slug, references, resolver_for, topics_with_counts
+from kb.queries import PUBLISHED, point_by_slug, references, resolver_for, topics_with_counts
 
 
 @require_safe
@@ -20,7 +20,7 @@ def topics(request: HttpRequest) -> HttpResponse:
 def topic(request: HttpRequest, slug: str) -> HttpResponse:
     """One topic: its points, and the questions that refer to it (not the follow-ups: those have a parent)."""
     topic = get_object_or_404(Topic, slug=slug)
-    questions = topic.questions.filter(parent=None)
+    questions = topic.questions.filter(PUBLISHED, parent=None)
     resolver = resolver_for((topic, ["summary"]), *((question, ["prompt"]) for question in questions))
     return render(request, "kb/topic.html", {"topic": topic, "questions": questions, "resolver": resolver})
 

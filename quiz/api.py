@@ -5,6 +5,7 @@ from rest_framework.serializers import ModelSerializer, SerializerMethodField, S
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from quiz.models import Question, RubricPoint
+from quiz.queries import root_questions
 
 TEXTS = [f"{field}_{language}" for field in ("prompt", "short", "answer", "mistakes") for language in ("en", "zh")]
 
@@ -46,12 +47,8 @@ class QuestionSerializer(ModelSerializer):
 
 
 class QuestionViewSet(ReadOnlyModelViewSet):
-    queryset = (
-        Question.objects.filter(parent=None)
-        .select_related("topic")
-        .prefetch_related(
-            "rubric", "points", "claims", "descendants__rubric", "descendants__claims", "descendants__parent"
-        )
+    queryset = root_questions().prefetch_related(
+        "rubric", "points", "claims", "descendants__rubric", "descendants__claims", "descendants__parent"
     )
     serializer_class = QuestionSerializer
     lookup_field = "slug"

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.urls import reverse
 
-from kb.models import Point, Topic
+from kb.models import Point, Status, Topic
 from labs.models import Claim
 
 
@@ -42,6 +42,7 @@ class Question(models.Model):
     # What a graded kind needs besides choices, as in its file: steps, cloze, draw, let, result, value, unit, slips …
     spec = models.JSONField(default=dict, blank=True)
     covers = models.JSONField(default=list, blank=True)
+    status = models.CharField(max_length=10, choices=Status, default=Status.PUBLISHED)  # a follow-up has its root's
     points = models.ManyToManyField(Point, related_name="questions", blank=True)
     claims = models.ManyToManyField(Claim, related_name="questions", blank=True)  # those that its texts show
 

@@ -5,7 +5,7 @@ from django.db.models import Count, Prefetch, QuerySet
 from django.http import Http404
 
 from kb.markup import Resolver
-from kb.models import Topic
+from kb.models import Status, Topic
 from kb.text import active_language, pick
 from quiz.models import Attempt, Question
 
@@ -15,7 +15,7 @@ ANSWER_FIELDS = ("prompt", "short", "answer", "mistakes")
 
 def root_questions() -> QuerySet[Question]:
     """The questions that are no follow-ups."""
-    return Question.objects.filter(parent=None).select_related("topic")
+    return Question.objects.filter(parent=None, status=Status.PUBLISHED).select_related("topic")
 
 
 def topics_with_questions() -> QuerySet[Topic]:
@@ -30,7 +30,7 @@ def question_by_slug(slug: str) -> Question:
     found = Question.objects.select_related("topic", "parent", "root").prefetch_related(
         "rubric", "follow_ups", "points"
     )
-    question = found.filter(slug=slug).first()
+    question = found.filter(slug=slug, status=Status.PUBLISHED).first()
     if question is None:
         raise Http404(f"No question {slug!r}")
     return question

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kb.schema import Slug, SlugSet, Source
+from kb.schema import EditorialStatus, Slug, SlugSet, Source
 from kb.text import Text
 
 Kind = Literal["open", "single", "multi", "numeric", "parametric", "order", "cloze"]
@@ -136,3 +136,4 @@ class QuestionSource(AnswerableSource):
     topic: Slug
     position: Annotated[int, Field(ge=0)]  # order inside the topic
     points: SlugSet = []  # the knowledge points it rests on
+    status: EditorialStatus = "published"

@@ -5,9 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from django.db.models import ProtectedError, QuerySet
+
 from kb.content.checks import Items, check_known
 from kb.content.registry import ContentType, Problem
-from kb.models import Point, Topic
+from kb.models import Point, Status, Topic
 from kb.sources import ids_by_slug, text_columns, text_of, texts_of_row
 from labs.models import Claim
 from labs.sources import mentioned_claims
@@ -24,18 +26,33 @@ def save_questions(sources: list[QuestionSource]) -> None:
         values: dict[str, Any] = {
             "topic_id": topics[source.topic],
             "position": source.position,
+            "status": source.status,
             "parent": None,
             "root": None,
         }
         question = _save_one(source, values, claims)
         question.points.set([points[slug] for slug in source.points])
         _save_follow_ups(source, question, root=question, claims=claims)
+        _remove(question.descendants.exclude(slug__in=slugs_of(source)))
+
+
+def remove_questions(slugs: list[str]) -> None:
+    _remove(Question.objects.filter(slug__in=slugs))
+
+
+def _remove(questions: QuerySet[Question]) -> None:
+    """Delete what nobody answered; what somebody did answer is retired. Follow-ups go before what they follow."""
+    for question in questions.order_by("-pk"):
+        try:
+            question.delete()
+        except ProtectedError:
+            Question.objects.filter(pk=question.pk).update(status=Status.RETIRED)
 
 
 def _save_follow_ups(source: AnswerableSource, question: Question, *, root: Question, claims: dict[str, int]) -> None:
     for position, child in enumerate(source.follow_ups):
         values: dict[str, Any] = {"topic_id": root.topic_id, "position": position, "parent": question, "root": root}
-        values |= text_columns(child, "when")
+        values |= text_columns(child, "when") | {"status": root.status}
         follow_up = _save_one(child, values, claims)
         _save_follow_ups(child, follow_up, root=root, claims=claims)
 
@@ -77,13 +94,18 @@ def _rubric_point(question: Question, position: int, source: RubricSource) -> Ru
 def load_questions() -> list[QuestionSource]:
     """The trees of questions, from one query a table."""
     children: dict[int | None, list[Question]] = defaultdict(list)
-    rows = Question.objects.select_related("topic").prefetch_related("rubric", "choices", "points")
+    rows = (
+        Question.objects.exclude(status=Status.RETIRED)
+        .select_related("topic")
+        .prefetch_related("rubric", "choices", "points")
+    )
     for row in rows.order_by("position", "slug"):
         children[row.parent_id].append(row)
     return [
         QuestionSource(
             topic=row.topic.slug,
             position=row.position,
+            status=row.status,
             points=[point.slug for point in row.points.all()],
             **_load_one(row, children),
         )
@@ -170,6 +192,7 @@ CONTENT_TYPES = [
         QuestionSource,
         save_questions,
         load_questions,
+        remove_questions,
         folder="questions",
         path=lambda source: f"questions/{source.topic}/{source.slug}.yaml",
         check=check_questions,

@@ -47,6 +47,7 @@ class ContentType:
     schema: type[Source]
     save: Callable[[list[Any]], None]
     load: Callable[[], list[Any]]
+    remove: Callable[[list[str]], None]  # by key, what the files no longer have
     folder: str = ""
     file: str = ""
     sort_key: Callable[[Any], Any] | None = None  # the canonical order in `file`; without it order has a meaning

@@ -53,8 +53,8 @@ def test_force_reads_an_unchanged_tree_again_and_keeps_the_rows(tree):
     content_import(folder=tree)
     before = set(Question.objects.values_list("pk", flat=True))
     Point.objects.update(practice_en="edited")
-    assert content_import(folder=tree, force=True).changed
-    assert Point.objects.get(slug="rank").practice_en == "Small files."
+    assert content_import(folder=tree, force=True).kept == ["points/rank", "points/scaling"]
+    assert Point.objects.get(slug="rank").practice_en == "edited"
     assert set(Question.objects.values_list("pk", flat=True)) == before
 
 
