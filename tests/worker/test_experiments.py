@@ -3,12 +3,15 @@
 import statistics
 
 import pytest
+import torch
 
 from labs.catalog import get_lab
 from labs.catalog.merge_check import MergeCheckParameters
 from labs.catalog.rank_sweep import RankSweepParameters
+from worker.adapters import Adapter, add_adapter, save_adapter
 from worker.context import RunContext
 from worker.experiments import merge_check, rank_sweep
+from worker.models.tiny import tiny_model
 from worker.protocol import FinishedPoint, Job, MetricEvent, PointEvent
 
 # Per layer of the tiny model, in + out features of q, k, v, o, gate, up, down: a LoRA of rank r has r × their sum.
@@ -143,6 +146,14 @@ def test_merging_in_bfloat16_loses_bits(merge):
     assert rough["roundtrip_weight_difference"] > 0
     assert rough["relative_logit_difference"] == rough["max_logit_difference"] / rough["adapter_effect"]
     assert rough["mean_logit_difference"] < rough["max_logit_difference"]
+
+
+def test_the_adapter_has_the_format_of_the_base_and_nothing_else_is_rounded(tmp_path):
+    adapter = add_adapter(tiny_model(), Adapter(rank=2, alpha=4, target_modules="all-linear", seed=0))
+    save_adapter(adapter, tmp_path)
+    model = merge_check.with_adapter(tiny_model(torch.bfloat16), tmp_path)
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    assert {b.dtype for name, b in model.named_buffers() if name.endswith("inv_freq")} == {torch.float32}
 
 
 def test_every_variant_is_timed(merge):

@@ -92,9 +92,11 @@ def check_dtype(check: Check, dtype: str) -> None:
 
 
 def with_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
-    """A copy of the base with the adapter in the base's number format, as it would be served."""
-    model = PeftModel.from_pretrained(copy.deepcopy(base), str(folder), autocast_adapter_dtype=False)
-    return model.to(base.dtype).eval()
+    """A copy of the base with the adapter in the base's number format, as it would be served.
+
+    PEFT takes that format over by itself. `model.to` would also round the frequencies of the rotary embedding.
+    """
+    return PeftModel.from_pretrained(copy.deepcopy(base), str(folder), autocast_adapter_dtype=False).eval()
 
 
 def compare_outputs(point: Point, base: PreTrainedModel, adapted: PeftModel, probes: list[Example]) -> None:

@@ -1,8 +1,10 @@
 """Loading models and tokenizers from the store: local files, safetensors, no code from elsewhere."""
 
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
@@ -17,17 +19,15 @@ def load_causal_lm(name: str, *, dtype: torch.dtype, device: str, cache_dir: Pat
     source = model_source(name)
     if source.kind != "causal-lm":
         raise ValueError(f"Model {name!r} is an {source.kind}, not a causal language model")
-    if not source.package:
-        model: PreTrainedModel = tiny_model().to(dtype)
-    else:
-        model = AutoModelForCausalLM.from_pretrained(
-            str(model_folder(name, cache_dir)),
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
-    return model.to(device).eval()
+    model = _from_folder(model_folder(name, cache_dir), dtype) if source.package else tiny_model(dtype)
+    return cast("PreTrainedModel", model.to(device).eval())
+
+
+def _from_folder(folder: Path, dtype: torch.dtype) -> nn.Module:
+    model: nn.Module = AutoModelForCausalLM.from_pretrained(
+        str(folder), dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
+    )
+    return model
 
 
 def load_tokenizer(name: str, *, cache_dir: Path) -> PreTrainedTokenizerBase:

@@ -1,7 +1,9 @@
 """The recipe of the random model of the tests: small enough for exact arithmetic, shaped like SmolLM2."""
 
+from typing import Any
+
 TINY_SEED = 20240229
-TINY_RECIPE = {
+TINY_RECIPE: dict[str, Any] = {
     "seed": TINY_SEED,
     "vocab_size": 258,  # 256 bytes, end of text, padding
     "hidden_size": 32,

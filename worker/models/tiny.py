@@ -10,7 +10,7 @@ END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|padding|>"
 
 
-def tiny_model() -> LlamaForCausalLM:
+def tiny_model(dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
     """The same random weights every time; the caller's random state stays as it was."""
     config = LlamaConfig(
         **{name: value for name, value in TINY_RECIPE.items() if name != "seed"},
@@ -20,7 +20,11 @@ def tiny_model() -> LlamaForCausalLM:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(TINY_SEED)
-        return LlamaForCausalLM(config)
+        model = LlamaForCausalLM(config)
+    # Parameters only, as transformers does it: `model.to` would round the frequencies of the rotary embedding as well.
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
