@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from kb.http import SignedInRequest
+from kb.queries import resolver_for
 from quiz.forms import AnswerForm, GradeForm
 from quiz.models import Attempt, Question
 from quiz.queries import attempt_for_user, question_by_slug, resolver_for_question, topics_with_questions
@@ -16,7 +17,9 @@ from quiz.services import AlreadyGraded, NotYourAttempt, attempt_grade, attempt_
 
 @require_safe
 def questions(request: HttpRequest) -> HttpResponse:
-    return render(request, "quiz/questions.html", {"topics": topics_with_questions()})
+    topics = topics_with_questions()
+    listed = ((question, ["prompt"]) for topic in topics for question in topic.root_questions)  # type: ignore[attr-defined]
+    return render(request, "quiz/questions.html", {"topics": topics, "resolver": resolver_for(*listed)})
 
 
 def _question_page(request: HttpRequest, question: Question, form: AnswerForm, status: int = 200) -> HttpResponse:
