@@ -50,6 +50,10 @@ def run_out_of_memory(params, lab):
     raise MemoryError
 
 
+def allocate(params, lab):
+    lab.progress(0, 1, str(len(bytearray(2 * 2**30))))
+
+
 def be_killed(params, lab):
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -102,6 +102,15 @@ def test_running_out_of_memory_comes_with_advice(job, behave):
     assert "smaller batch size" in outcome.advice
 
 
+def test_the_memory_limit_becomes_advice_and_not_a_kill(job, behave):
+    behave("allocate")
+    outcome = supervise.supervise(
+        job, on_event=lambda _: None, should_cancel=lambda: False, time_limit=60, memory_limit=512
+    )
+    assert outcome.status == "failed"
+    assert "needed more memory than it may use" in outcome.reason
+
+
 def test_a_killed_child_is_an_outcome(job, behave):
     behave("be_killed")
     outcome, _ = run(job)
