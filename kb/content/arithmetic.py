@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-_MATH = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$([^$\n]+?)(?<!\\)\$", re.DOTALL)
-_CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.DOTALL | re.MULTILINE)
+MATH = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$([^$\n]+?)(?<!\\)\$", re.DOTALL)
+CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 _RELATION = re.compile(r"=|\\approx|\\simeq")
 _BREAK = re.compile(r"\\\\|\\quad|\\qquad|;|\\Rightarrow|\\to|&(?!=)")
 
@@ -29,7 +29,7 @@ MAX_EXPONENT = 100
 
 def wrong_sums(text: str) -> list[str]:
     """The equations between numbers that do not hold, as `left = right`."""
-    math = (m[1] or m[2] for m in _MATH.finditer(_CODE.sub(" ", text)))
+    math = (m[1] or m[2] for m in MATH.finditer(CODE.sub(" ", text)))
     return [f"{left} = {right}" for formula in math for left, right in _equations(formula) if not _holds(left, right)]
 
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from kb.content.arithmetic import wrong_sums
 from kb.content.figures import bare_figures
+from kb.content.latex import rejected_formulas
 from kb.content.registry import Item, Problem, content_types
 from kb.markup import inline_kinds, inline_references
 from kb.text import LANGUAGES, Text
@@ -71,6 +72,8 @@ def _check_references(item: Item, place: str, text: Text, known: dict[str, set[s
 def _check_figures(item: Item, place: str, text: Text, *, is_prose: bool) -> Iterator[Problem]:
     for language in LANGUAGES:
         source = getattr(text, language)
+        for message in rejected_formulas(source):
+            yield Problem(item.file, item.line, "latex", f"{place} ({language}): {message}")
         for equation in wrong_sums(source):
             yield Problem(item.file, item.line, "wrong-sum", f"{place} ({language}): {equation} does not hold")
         for figure in bare_figures(source) if is_prose else []:

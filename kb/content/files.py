@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from kb.content.checks import check_texts
+from kb.content.inventory import check_coverage
 from kb.content.registry import ContentType, Item, Problem, content_types, folder_checks
 from kb.schema import Source
 
@@ -44,6 +45,7 @@ def read_tree(folder: Path) -> Tree:
     for content_type in content_types():
         if content_type.check:
             tree.problems += content_type.check(tree.items)
+    tree.problems += check_coverage(folder, tree.items)
     for check in folder_checks:
         tree.problems += check(folder)
     return tree

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from kb.content.files import Tree, read_tree
+from kb.content.inventory import inventory_ids
 from kb.content.registry import Problem
 
 
@@ -21,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         tree = read_tree(options["folder"])
         if options["json"]:
-            self.stdout.write(json.dumps(_document(tree), ensure_ascii=False, indent=1))
+            self.stdout.write(json.dumps(_document(tree, options["folder"]), ensure_ascii=False, indent=1))
         else:
             for problem in tree.problems:
                 self.stdout.write(f"{problem.level}: {problem}")
@@ -30,20 +31,15 @@ class Command(BaseCommand):
             raise SystemExit(1)
 
 
-def _document(tree: Tree) -> dict[str, Any]:
+def _document(tree: Tree, folder: Path) -> dict[str, Any]:
     def listed(problems: list[Problem]) -> list[dict[str, Any]]:
         return [{k: v for k, v in asdict(p).items() if k != "level"} for p in problems]
 
-    covered = sorted({i for items in tree.items.values() for item in items for i in _covers(item.source)})
+    wanted = inventory_ids(folder)
+    missing = [p.message.split()[-1] for p in tree.warnings() if p.code == "not-covered"]
     return {
         "errors": listed(tree.errors()),
         "warnings": listed(tree.warnings()),
         "counts": {name: len(items) for name, items in tree.items.items()},
-        "coverage": {"covered": covered},
+        "coverage": {"ids": len(wanted), "covered": len(wanted) - len(missing), "missing": missing},
     }
-
-
-def _covers(source: Any) -> list[str]:
-    """Inventory ids that an item and its follow-ups cover."""
-    own = list(getattr(source, "covers", []))
-    return own + [i for child in getattr(source, "follow_ups", []) for i in _covers(child)]
