@@ -66,7 +66,10 @@ class Command(BaseCommand):
 
     def convert_models(self) -> str:
         """Conversion loads torch, in a process of its own."""
-        missing = [name for name in settings.LAB_MODELS if not is_prepared(name, settings.MODELS_DIR)]
+        try:
+            missing = [name for name in settings.LAB_MODELS if not is_prepared(name, settings.MODELS_DIR)]
+        except ValueError as e:
+            raise CommandError(f"LAB_MODELS: {e}") from e
         if not missing:
             return "ready"
         self.say("models", f"preparing {', '.join(missing)} (about half a minute, once)")
