@@ -35,10 +35,12 @@ class TopicViewSet(ReadOnlyModelViewSet):
     queryset = Topic.objects.all()
     serializer_class = TopicSerializer
     lookup_field = "slug"
+    lookup_value_converter = "slug"
 
 
 class PointViewSet(ReadOnlyModelViewSet):
     queryset = published_points().select_related("topic").prefetch_related("prerequisites", "leads_to")
     serializer_class = PointSerializer
     lookup_field = "slug"
+    lookup_value_converter = "slug"
     filterset_fields = ["topic__slug"]

@@ -91,8 +91,8 @@ def _compose(path: Path, name: str, tree: Tree) -> yaml.Node | None:
             return None
         text = path.read_text(encoding="utf-8")
         if refusal := _refusal(text):
-            event, message = refusal
-            tree.problems.append(Problem(name, event.start_mark.line + 1, "yaml", message))
+            line, message = refusal
+            tree.problems.append(Problem(name, line, "yaml", message))
             return None
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
     except (OSError, UnicodeDecodeError) as e:
@@ -108,15 +108,16 @@ def _compose(path: Path, name: str, tree: Tree) -> yaml.Node | None:
     return node
 
 
-def _refusal(text: str) -> tuple[yaml.Event, str] | None:
+def _refusal(text: str) -> tuple[int, str] | None:
     """What must not reach the composer: aliases (they can make a small file huge), a nest that exhausts its stack."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent):
-            return event, "aliases (&name, *name) are not allowed"
+            return line, "aliases (&name, *name) are not allowed"
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            return event, f"nested deeper than {MAX_DEPTH} levels"
+            return line, f"nested deeper than {MAX_DEPTH} levels"
     return None
 
 

@@ -16,7 +16,7 @@ def inventory_ids(folder: Path) -> list[str]:
     path = folder / FILE
     if not path.exists():
         return []
-    return list(_ids(yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)))  # noqa: S506 (it is safe)
+    return list(_ids(yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)))
 
 
 def _ids(value: Any) -> Iterator[str]:
