@@ -8,13 +8,16 @@ WORD_UNITS = {
     "parameters": gettext_noop("parameters"),
     "nats": gettext_noop("nats"),
     "nats per token": gettext_noop("nats per token"),
+    "nats per answer token": gettext_noop("nats per answer token"),
     "bits": gettext_noop("bits"),
     "bits per parameter": gettext_noop("bits per parameter"),
     "bytes": gettext_noop("bytes"),
     "ratio": gettext_noop("ratio"),
     "share": gettext_noop("share"),
     "seconds": gettext_noop("seconds"),
+    "logit": gettext_noop("logit"),
     "logits": gettext_noop("logits"),
+    "weight": gettext_noop("weight"),
     "FLOPs": gettext_noop("FLOPs"),
 }
 
