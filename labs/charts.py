@@ -167,6 +167,8 @@ def make_axis(values: Sequence[float], start: float, end: float, *, log: bool = 
         low, high = min(low, ticks[0]), max(high, ticks[-1])
         if low == high:
             low, high = low / 2, high * 2
+        if not fit:  # no marker lies on the frame
+            low, high = low * (low / high) ** 0.05, high * (high / low) ** 0.05
         return Axis(low, high, ticks, start, end, log=True)
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         margin = abs(low) * 0.1 or 1.0
