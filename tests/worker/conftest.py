@@ -1,9 +1,13 @@
 """Jobs and the stub child."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported: two test processes on two cores would otherwise wait for each other by spinning.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from worker import supervise
 from worker.protocol import Job
