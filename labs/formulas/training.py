@@ -39,9 +39,9 @@ def optimizer_steps(samples: int, batch: int, epochs: int) -> int:
     return epochs * steps_in_epoch(samples, batch)
 
 
-def warmup_steps(steps: int, ratio: float) -> int:
+def warmup_steps(steps: int, percent: float) -> int:
     """Steps of linear warm-up for a share of all steps, rounded up as in transformers' TrainingArguments."""
-    return math.ceil(steps * ratio - 1e-9)
+    return math.ceil(steps * percent / 100 - 1e-9)
 
 
 def cosine_rate(step: int, steps: int, warmup: int, peak: float) -> float:
@@ -66,15 +66,44 @@ def times(a: float, b: float) -> float:
 # Adapters
 
 
+def block_count(model: str) -> int:
+    """Transformer blocks of a model."""
+    return model_shape(model).layers
+
+
+def target_inputs(model: str, targets: str) -> int:
+    """Sum of d_in over the target layers of one block."""
+    return sum(d_in for _, d_in in target_shapes(model, targets))
+
+
+def target_outputs(model: str, targets: str) -> int:
+    """Sum of d_out over the target layers of one block."""
+    return sum(d_out for d_out, _ in target_shapes(model, targets))
+
+
+def target_count(model: str, targets: str) -> int:
+    """Target layers of one block."""
+    return len(target_shapes(model, targets))
+
+
+def dora_magnitudes(model: str, targets: str) -> int:
+    """One magnitude an output of each target layer, over all blocks."""
+    return block_count(model) * target_outputs(model, targets)
+
+
+def alpha_for_rank(rank: int, alpha: float, new_rank: int, rule: str = "standard") -> float:
+    """The alpha that keeps the scale of (rank, alpha) at `new_rank` under `rule`."""
+    return lora_scale(rank, alpha, rule) / lora_scale(new_rank, 1, rule)
+
+
 def dora_adapter_parameters(model: str, targets: str, rank: int) -> int:
     """LoRA's A and B and one magnitude an output of each target layer (Liu et al. 2024, section 4; PEFT `use_dora`)."""
-    magnitudes = model_shape(model).layers * sum(d_out for d_out, _ in target_shapes(model, targets))
-    return lora_parameters(model, targets, rank) + magnitudes
+    return lora_parameters(model, targets, rank) + dora_magnitudes(model, targets)
 
 
 def adalora_adapter_parameters(model: str, targets: str, initial_rank: int) -> int:
     """P (d_out x r), Q (r x d_in) and r singular values a layer at the start (Zhang et al. 2023, section 3.1)."""
-    values = model_shape(model).layers * len(target_shapes(model, targets)) * initial_rank
+    values = block_count(model) * target_count(model, targets) * initial_rank
     return lora_parameters(model, targets, initial_rank) + values
 
 
@@ -104,6 +133,11 @@ def adapter_capacity_bits(model: str, rank: int, targets: str = ALL_LINEAR, bits
 def data_bits(tokens: float, loss: float) -> float:
     """Upper bound on what `tokens` trained tokens teach: their loss (nats a token) before training, in bits."""
     return tokens * loss / math.log(2)
+
+
+def data_over_capacity(tokens: float, loss: float, model: str, rank: int) -> float:
+    """How many times the data's bits fill an all-linear adapter."""
+    return data_bits(tokens, loss) / adapter_capacity_bits(model, rank)
 
 
 def reward_bits(prompts: int, samples: int) -> int:
@@ -149,9 +183,14 @@ def bf16_spacing(value: float) -> float:
     return 2.0 ** (math.floor(math.log2(abs(value))) - 7)
 
 
+def bf16_smallest_step(value: float) -> float:
+    """Half the spacing: steps below it are lost when added to `value` in bfloat16."""
+    return bf16_spacing(value) / 2
+
+
 def bf16_step_share(value: float, step: float) -> float:
     """A step over half the spacing at `value`: below 1 the sum rounds back to `value` and nothing is learned."""
-    return step / (bf16_spacing(value) / 2)
+    return step / bf16_smallest_step(value)
 
 
 # What a score leaves uncertain
@@ -271,6 +310,12 @@ FORMULAS: dict[str, Callable[..., float]] = {
         cosine_rate,
         linear_rate,
         times,
+        block_count,
+        target_inputs,
+        target_outputs,
+        target_count,
+        dora_magnitudes,
+        alpha_for_rank,
         dora_adapter_parameters,
         adalora_adapter_parameters,
         rank_for_budget,
@@ -278,12 +323,14 @@ FORMULAS: dict[str, Callable[..., float]] = {
         adapter_size_difference,
         adapter_capacity_bits,
         data_bits,
+        data_over_capacity,
         reward_bits,
         kaiming_uniform_deviation,
         first_update_size,
         first_update_share_percent,
         random_projection_cosine,
         bf16_spacing,
+        bf16_smallest_step,
         bf16_step_share,
         score_standard_error,
         score_half_width,

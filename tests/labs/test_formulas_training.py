@@ -15,11 +15,11 @@ def test_steps_of_a_run():
     assert formulas.effective_batch(2, 8, 2) == 32
     assert formulas.steps_in_epoch(30_000, 32) == 938  # 937.5 and a half batch
     assert formulas.optimizer_steps(30_000, 32, 3) == 2814
-    assert formulas.warmup_steps(2814, 0.03) == 85  # 84.42
+    assert formulas.warmup_steps(2814, 3) == 85  # 84.42
 
 
 def test_warmup_of_a_whole_number_is_not_rounded_up():
-    assert formulas.warmup_steps(1000, 0.07) == 70  # 70.00000000000001 in floating point
+    assert formulas.warmup_steps(1000, 7) == 70
 
 
 @pytest.mark.parametrize("step", [0, 3, 10, 55, 100])
@@ -53,6 +53,19 @@ def test_dora_adds_one_magnitude_an_output():
     assert extra == 32 * 2 * 4096
 
 
+def test_widths_of_a_block():
+    # Llama-3-8B: queries 4,096, keys 1,024, and 4,096 to 14,336 in the MLP
+    assert formulas.block_count("llama-3-8b") == 32
+    assert formulas.target_inputs("llama-3-8b", "q_proj,k_proj,down_proj") == 4096 + 4096 + 14_336
+    assert formulas.target_outputs("llama-3-8b", "q_proj,k_proj,down_proj") == 4096 + 1024 + 4096
+    assert formulas.target_count("llama-3-8b", "all-linear") == 7
+
+
+def test_alpha_that_keeps_the_scale():
+    assert formulas.alpha_for_rank(8, 16, 64) == 128
+    assert formulas.alpha_for_rank(16, 32, 64, "rslora") == pytest.approx(64)
+
+
 def test_adalora_adds_its_singular_values():
     # q and v in 32 blocks: r (4096 + 4096 + 1) each
     assert formulas.adalora_adapter_parameters("llama-2-7b", "q_proj,v_proj", 12) == 32 * 2 * 12 * 8193
@@ -75,6 +88,7 @@ def test_adapter_training_takes_sixteen_bytes_a_parameter():
 def test_information_of_data_and_adapter():
     assert formulas.data_bits(1000, math.log(2)) == pytest.approx(1000)
     assert formulas.adapter_capacity_bits("llama-3-8b", 1) == 2 * 32 * 81_920
+    assert formulas.data_over_capacity(1000, math.log(2), "llama-3-8b", 1) == pytest.approx(1000 / 5_242_880)
     assert formulas.reward_bits(10_000, 32) == 320_000
 
 
@@ -120,6 +134,7 @@ def test_bf16_spacing_equals_pytorchs(value):
 
 
 def test_small_steps_vanish_in_bf16():
+    assert formulas.bf16_smallest_step(0.1) == 2**-12
     assert formulas.bf16_step_share(0.1, 1e-4) < 1
     assert (torch.tensor(0.1, dtype=torch.bfloat16) + 1e-4).item() == torch.tensor(0.1, dtype=torch.bfloat16).item()
 
