@@ -5,7 +5,7 @@ from rest_framework.serializers import ModelSerializer, SerializerMethodField, S
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from quiz.models import Question, RubricPoint
-from quiz.queries import root_questions
+from quiz.queries import follow_up_tree, root_questions
 
 TEXTS = [f"{field}_{language}" for field in ("prompt", "short", "answer", "mistakes") for language in ("en", "zh")]
 
@@ -43,7 +43,7 @@ class QuestionSerializer(ModelSerializer):
 
     @extend_schema_field(FollowUpSerializer(many=True))
     def get_follow_ups(self, question: Question) -> list[dict[str, Any]]:
-        return FollowUpSerializer(question.descendants.all(), many=True).data  # type: ignore[return-value]
+        return FollowUpSerializer(follow_up_tree(question), many=True).data  # type: ignore[return-value]
 
 
 class QuestionViewSet(ReadOnlyModelViewSet):
@@ -52,4 +52,5 @@ class QuestionViewSet(ReadOnlyModelViewSet):
     )
     serializer_class = QuestionSerializer
     lookup_field = "slug"
+    lookup_value_converter = "slug"
     filterset_fields = ["topic__slug", "difficulty", "kind"]

@@ -1,5 +1,7 @@
 """Reads that pages share."""
 
+from collections import defaultdict
+
 from django.contrib.auth.models import User
 from django.db.models import Count, Prefetch, QuerySet
 from django.http import Http404
@@ -27,19 +29,31 @@ def topics_with_questions() -> QuerySet[Topic]:
 
 def question_by_slug(slug: str) -> Question:
     """The question with what its pages show, or Http404."""
-    found = Question.objects.select_related("topic", "parent", "root").prefetch_related(
-        "rubric", "follow_ups", "points"
-    )
+    shown = ("rubric", "choices", "follow_ups", "points")
+    found = Question.objects.select_related("topic", "parent", "root").prefetch_related(*shown)
     question = found.filter(slug=slug, status=Status.PUBLISHED).first()
     if question is None:
         raise Http404(f"No question {slug!r}")
     return question
 
 
+def follow_up_tree(question: Question) -> list[Question]:
+    """All follow-ups below a question, each before its own follow-ups, in the order of the interview."""
+    children: dict[int | None, list[Question]] = defaultdict(list)
+    for follow_up in question.descendants.all():
+        children[follow_up.parent_id].append(follow_up)
+
+    def below(parent_id: int) -> list[Question]:
+        return [found for child in children[parent_id] for found in (child, *below(child.pk))]
+
+    return below(question.pk)
+
+
 def attempt_for_user(user: User, attempt_id: int) -> Attempt:
     """The user's own attempt, or Http404: others' attempts do not exist for them."""
     attempts = Attempt.objects.select_related("question__topic", "question__parent", "question__root", "after")
-    found = attempts.prefetch_related("question__rubric", "question__follow_ups").filter(pk=attempt_id, owner=user.pk)
+    shown = ("question__rubric", "question__choices", "question__follow_ups", "question__points")
+    found = attempts.prefetch_related(*shown).filter(pk=attempt_id, owner=user.pk)
     attempt = found.first()
     if attempt is None:
         raise Http404(f"No attempt {attempt_id} of yours")
@@ -47,10 +61,11 @@ def attempt_for_user(user: User, attempt_id: int) -> Attempt:
 
 
 def resolver_for_question(question: Question) -> Resolver:
-    """A resolver that knows all chips of the question, its rubric and its follow-ups' prompts."""
+    """A resolver that knows all chips of the question, its rubric, choices and follow-ups' prompts."""
     resolver = Resolver(active_language())
     texts = [pick(question, field) for field in ANSWER_FIELDS]
     texts += [pick(point, "text") for point in question.rubric.all()]
+    texts += [pick(choice, field) for choice in question.choices.all() for field in ("text", "feedback")]
     texts += [pick(child, field) for child in question.follow_ups.all() for field in ("prompt", "when")]
     resolver.prepare(texts)
     return resolver
