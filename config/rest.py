@@ -30,6 +30,15 @@ def handle_exception(exc: Exception, context: dict[str, Any]) -> Response | None
     return exception_handler(exc, context)
 
 
+def describe_errors(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Postprocessing of the schema: every operation may refuse a request, with JSON that says why."""
+    refusal = {"description": "Refused; the answer says why.", "content": {"application/json": {"schema": {}}}}
+    for path in result["paths"].values():
+        for operation in path.values():
+            operation["responses"].setdefault("4XX", refusal)
+    return result
+
+
 def handle_404(request: HttpRequest, exception: Exception) -> HttpResponse:
     if request.path.startswith("/api/"):
         return JsonResponse({"detail": "Not found."}, status=404)

@@ -70,6 +70,7 @@ class ClaimViewSet(ReadOnlyModelViewSet):
     queryset = Claim.objects.select_related("topic")
     serializer_class = ClaimSerializer
     lookup_field = "slug"
+    lookup_value_converter = "slug"
     filterset_fields = ["verdict", "method", "topic__slug"]
 
 
@@ -102,6 +103,8 @@ def lab_document(lab: Lab) -> dict[str, Any]:
 
 
 class LabViewSet(ViewSet):
+    lookup_field = "slug"
+    lookup_value_converter = "slug"
     permission_classes = [AllowAny]
 
     @extend_schema(responses=LabSerializer(many=True))
@@ -109,10 +112,10 @@ class LabViewSet(ViewSet):
         return Response([lab_document(lab) for lab in all_labs().values()])
 
     @extend_schema(responses=LabSerializer)
-    def retrieve(self, request: Request, pk: str) -> Response:
-        if pk not in all_labs():
-            raise NotFound(f"Unknown lab {pk!r}; allowed: {', '.join(all_labs())}")
-        return Response(lab_document(get_lab(pk)))
+    def retrieve(self, request: Request, slug: str) -> Response:
+        if slug not in all_labs():
+            raise NotFound(f"Unknown lab {slug!r}; allowed: {', '.join(all_labs())}")
+        return Response(lab_document(get_lab(slug)))
 
 
 class ArtifactSerializer(serializers.ModelSerializer):
@@ -169,6 +172,7 @@ class MetricValueSerializer(serializers.ModelSerializer):
 class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet):
     """Reference runs and your own. `POST` queues a run: 201 for a new one, 200 for a twin that exists already."""
 
+    lookup_value_converter = "int"
     serializer_class = RunSerializer
     queryset = Run.objects.none()
     filterset_fields = ["lab_slug", "status", "origin"]
@@ -191,15 +195,15 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSe
 
     @extend_schema(request=None, responses=RunSerializer)
     @action(detail=True, methods=["post"])
-    def cancel(self, request: Request, pk: str) -> Response:
-        run = own_run(signed_in(request), int(pk))
+    def cancel(self, request: Request, pk: int) -> Response:
+        run = own_run(signed_in(request), pk)
         run_cancel(run)
         run.refresh_from_db()
         return Response(RunSerializer(run).data)
 
     @extend_schema(responses=MetricValueSerializer(many=True))
     @action(detail=True, filterset_fields=[])
-    def metrics(self, request: Request, pk: str) -> Response:
+    def metrics(self, request: Request, pk: int) -> Response:
         """Every number of the run, results and curves, in the order in which they were logged."""
         page = self.paginate_queryset(self.get_object().values.all())
         return self.get_paginated_response(MetricValueSerializer(page, many=True).data)
