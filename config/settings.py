@@ -225,6 +225,7 @@ REST_FRAMEWORK = {
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_RATES": {"login": "20/min"},
+    "NUM_PROXIES": 1 if HTTPS else 0,  # who asks: the address before the proxy, never one that the client made up
     "EXCEPTION_HANDLER": "config.rest.handle_exception",
 }
 SPECTACULAR_SETTINGS = {
@@ -233,6 +234,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": VERSION,
     "COMPONENT_SPLIT_REQUEST": True,
     "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "config.rest.describe_errors"],
 }
 
 # Logs ----------------------------------------------------------------------------------------------------------------
