@@ -119,9 +119,11 @@ class Attempt(models.Model):
     # The attempt whose follow-up this is; the path through a tree.
     after = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="next_attempts")
     typed = models.TextField(blank=True)
+    given = models.JSONField(null=True, blank=True)  # the answer to a graded kind: positions, an order, gaps, a number
+    drawn = models.JSONField(default=dict, blank=True)  # the numbers of a parametric question
     grade = models.PositiveSmallIntegerField(choices=GRADES, null=True, blank=True)
-    made_points = models.JSONField(default=list)  # positions of the rubric points that the learner made
-    score = models.FloatField(null=True, blank=True)  # their share of all weights, 0 to 1
+    made_points = models.JSONField(default=list)  # positions of the rubric points made
+    score = models.FloatField(null=True, blank=True)  # 0 to 1: by the machine, or the share of the rubric's weights
     created_at = models.DateTimeField(auto_now_add=True)
     graded_at = models.DateTimeField(null=True, blank=True)
 

@@ -1,11 +1,13 @@
 """Writes of the quiz: one function an action, each one transaction."""
 
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
+from quiz.asking import ask, assess
 from quiz.grading import rubric_score
 from quiz.models import Attempt, Question
 
@@ -21,11 +23,25 @@ class NotYourAttempt(ValueError):
     """The token belongs to somebody else's attempt, or to another question."""
 
 
-def attempt_start(*, user: User, question: Question, token: UUID, typed: str, after: Attempt | None = None) -> Attempt:
-    """Keep what was typed before the answer is shown. The same token gives the same attempt."""
-    attempt, _ = Attempt.objects.get_or_create(
-        token=token, defaults={"owner": user, "question": question, "typed": typed, "after": after}
-    )
+def attempt_start(
+    *, user: User, question: Question, token: UUID, typed: str = "", given: Any = None, after: Attempt | None = None
+) -> Attempt:
+    """Keep the answer before the model answer is shown, with its score where a machine can tell.
+
+    The same token gives the same attempt. ValueError for an answer that cannot be read.
+    """
+    asked = ask(question, str(token))
+    assessment = assess(asked, given)
+    values = {
+        "owner": user,
+        "question": question,
+        "typed": typed,
+        "given": given,
+        "drawn": {name: asked.drawn.values[name] for name in question.spec["draw"]} if asked.drawn else {},
+        "score": assessment.score if assessment else None,
+        "after": after,
+    }
+    attempt, _ = Attempt.objects.get_or_create(token=token, defaults=values)
     if attempt.owner_id != user.pk or attempt.question_id != question.pk:
         raise NotYourAttempt("This form belongs to another attempt; load the question again.")
     return attempt
@@ -39,9 +55,10 @@ def attempt_grade(*, attempt: Attempt, made: list[int], grade: int) -> Attempt:
     """
     if grade not in dict(Attempt.GRADES):
         raise ValueError(f"Invalid grade {grade}; allowed: 1 (again), 2 (hard), 3 (good), 4 (easy)")
-    weights = dict(attempt.question.rubric.values_list("position", "weight"))
-    score = rubric_score(weights, made)
-    values = {"grade": grade, "made_points": sorted(set(made)), "score": score}
+    values: dict[str, Any] = {"grade": grade, "made_points": sorted(set(made))}
+    if attempt.question.kind == Question.OPEN:
+        weights = dict(attempt.question.rubric.values_list("position", "weight"))
+        values["score"] = rubric_score(weights, made)
     graded = Attempt.objects.filter(pk=attempt.pk, grade=None).update(**values, graded_at=timezone.now())
     attempt.refresh_from_db()
     if not graded and (attempt.grade, attempt.made_points) != (grade, values["made_points"]):

@@ -9,8 +9,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from kb.http import SignedInRequest
 from kb.queries import resolver_for
-from quiz.forms import AnswerForm, GradeForm
-from quiz.models import Attempt, Question
+from quiz.asking import ask, assess
+from quiz.forms import AnswerForm, GradeForm, answer_form, fresh_token
+from quiz.models import Attempt
 from quiz.queries import attempt_for_user, question_by_slug, resolver_for_question, topics_with_questions
 from quiz.services import AlreadyGraded, NotYourAttempt, attempt_grade, attempt_start
 
@@ -22,7 +23,8 @@ def questions(request: HttpRequest) -> HttpResponse:
     return render(request, "quiz/questions.html", {"topics": topics, "resolver": resolver_for(*listed)})
 
 
-def _question_page(request: HttpRequest, question: Question, form: AnswerForm, status: int = 200) -> HttpResponse:
+def _question_page(request: HttpRequest, form: AnswerForm, status: int = 200) -> HttpResponse:
+    question = form.asked.question
     context = {"question": question, "form": form, "resolver": resolver_for_question(question)}
     return render(request, "quiz/question.html", context, status=status)
 
@@ -30,36 +32,38 @@ def _question_page(request: HttpRequest, question: Question, form: AnswerForm, s
 @require_safe
 def question(request: HttpRequest, slug: str) -> HttpResponse:
     """The prompt, with a form to answer it for those who are signed in."""
-    return _question_page(request, question_by_slug(slug), AnswerForm.fresh(after=request.GET.get("after", "")))
+    asked = ask(question_by_slug(slug), fresh_token())
+    return _question_page(request, answer_form(asked, after=request.GET.get("after", "")))
 
 
 @require_safe
 def answer(request: HttpRequest, slug: str) -> HttpResponse:
-    """The answer to read, without practising."""
-    question = question_by_slug(slug)
+    """The answer to read, without practising; a parametric question shows one draw, always the same."""
+    question = ask(question_by_slug(slug), slug).question
     return render(request, "quiz/answer.html", {"question": question, "resolver": resolver_for_question(question)})
 
 
 @require_POST
 def reveal(request: SignedInRequest, slug: str) -> HttpResponse:
-    """Keep the typed answer and show the model answer beside it.
+    """Keep the answer and show the model answer beside it.
 
     Without login_required: its redirect would throw away what was typed when a session has ended meanwhile.
     """
-    question = question_by_slug(slug)
-    form = AnswerForm(request.POST)
+    row = question_by_slug(slug)
+    form = answer_form(ask(row, request.POST.get("token", "")), request.POST)
     if not request.user.is_authenticated:
         form.add_error(None, _("You are signed out. Your answer is still here: copy it, sign in, and send it again."))
-        return _question_page(request, question, form, status=401)
+        return _question_page(request, form, status=401)
     if not form.is_valid():
-        return _question_page(request, question, form, status=422)
+        return _question_page(request, form, status=422)
     after = form.cleaned_data["after"]
     try:
         attempt = attempt_start(
             user=request.user,
-            question=question,
+            question=row,
             token=form.cleaned_data["token"],
-            typed=form.cleaned_data["typed"],
+            typed=form.cleaned_data.get("typed", ""),
+            given=form.given(),
             after=attempt_for_user(request.user, after) if after else None,
         )
     except NotYourAttempt as e:
@@ -70,14 +74,17 @@ def reveal(request: SignedInRequest, slug: str) -> HttpResponse:
 def _attempt_page(
     request: HttpRequest, attempt: Attempt, *, form: GradeForm | None = None, error: str = "", status: int = 200
 ) -> HttpResponse:
-    question = attempt.question
+    """The answer beside the learner's own; a parametric question shows the numbers of this attempt."""
+    asked = ask(attempt.question, str(attempt.token), attempt.drawn)
     context: dict[str, Any] = {
         "attempt": attempt,
-        "question": question,
+        "asked": asked,
+        "assessment": assess(asked, attempt.given),
+        "question": asked.question,
         "grades": Attempt.GRADES,
-        "form": form or GradeForm(question),
+        "form": form or GradeForm(attempt.question),
         "error": error,
-        "resolver": resolver_for_question(question),
+        "resolver": resolver_for_question(asked.question),
     }
     return render(request, "quiz/attempt.html", context, status=status)
 
