@@ -43,8 +43,6 @@ def folder(tmp_path: Path) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several pytest processes, one of them runs all of these, so that a stack is started once."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group("stack"))
             item.add_marker(pytest.mark.slow)
