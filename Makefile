@@ -20,7 +20,7 @@ up:
 # weights run alone.
 test:
 	@$(BOOTSTRAP) --dev
-	@$(PYTHON) -m worker.models prepare smollm2-135m
+	@$(PYTHON) -m worker.models prepare smollm2-135m minilm-l6
 ifdef ARGS
 	$(PYTHON) -m pytest $(ARGS)
 else
