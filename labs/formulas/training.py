@@ -97,7 +97,7 @@ def alpha_for_rank(rank: int, alpha: float, new_rank: int, rule: str = "standard
 
 
 def dora_adapter_parameters(model: str, targets: str, rank: int) -> int:
-    """LoRA's A and B and one magnitude an output of each target layer (Liu et al. 2024, section 4; PEFT `use_dora`)."""
+    """LoRA's A and B and one trained magnitude an output of each target layer, as PEFT implements DoRA."""
     return lora_parameters(model, targets, rank) + dora_magnitudes(model, targets)
 
 
