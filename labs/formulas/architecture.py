@@ -24,6 +24,11 @@ def gated_width(hidden: int, expansion: int = 4, multiple: int = 1) -> int:
     return multiple * math.ceil(2 * expansion * hidden // 3 / multiple)
 
 
+def gated_ffn_parameters(hidden: int, expansion: int = 4, multiple: int = 1) -> int:
+    """Weights of a gated layer whose width is chosen by `gated_width`."""
+    return ffn_parameters(hidden, gated_width(hidden, expansion, multiple), gated=True)
+
+
 def ffn_share_percent(model: str) -> float:
     """The part of the weights of a model's blocks that sits in the feed-forward layers, in percent."""
     shape = model_shape(model)
@@ -88,6 +93,13 @@ def kv_cache_bytes_per_token(model: str, precision: str = "bf16") -> int:
     return 2 * shape.layers * shape.kv_heads * shape.head_size * bytes_per_value(precision)
 
 
+def cache_size(
+    layers: int, kv_heads: int, tokens: int, *, head_size: int = 128, batch: int = 1, unit: str = "B"
+) -> float:
+    """Size of the 16-bit keys and values of `batch` sequences of `tokens` in a model of any shape."""
+    return in_unit(2 * layers * kv_heads * head_size * 2 * tokens * batch, unit)
+
+
 def kv_head_saving(model: str) -> float:
     """How many times smaller grouped-query attention makes the cache than one KV head a query head."""
     shape = model_shape(model)
@@ -142,6 +154,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
     for function in (
         ffn_parameters,
         gated_width,
+        gated_ffn_parameters,
         ffn_share_percent,
         gelu,
         gelu_tanh,
@@ -151,6 +164,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
         sigmoid_gradient,
         gradient_through_layers,
         kv_cache_bytes_per_token,
+        cache_size,
         kv_head_saving,
         attention_score_size,
         attention_flops_percent,

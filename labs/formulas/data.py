@@ -97,11 +97,6 @@ def group_advantage(correct: int, group: int) -> float:
     return (1 - share) / math.sqrt(share * (1 - share))
 
 
-def episode_bits(problems: int, samples: int, bits: float = 1.0) -> float:
-    """Upper bound of what a policy gradient learns from rewards of `bits` each: problems x samples x bits."""
-    return problems * samples * bits
-
-
 # Distillation, two classes: a distribution is given by its logit gap
 
 
@@ -140,7 +135,6 @@ FORMULAS: dict[str, Callable[..., float]] = {
         dpo_loss,
         dpo_gradient_weight,
         group_advantage,
-        episode_bits,
         tempered_probability,
         tempered_kl,
         reverse_kl,

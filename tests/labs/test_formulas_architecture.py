@@ -26,6 +26,10 @@ def test_gated_layer_has_as_many_parameters_as_an_ungated_one():
     assert formulas.ffn_parameters(512, 2048, gated=False) == 2_097_152
 
 
+def test_gated_ffn_parameters_of_llama_7b():
+    assert formulas.gated_ffn_parameters(4096, multiple=256) == 3 * 4096 * 11_008
+
+
 def test_ffn_holds_two_thirds_of_llama():
     # a block of LLaMA-7B: 4 * 4096^2 of attention, 3 * 4096 * 11008 of feed-forward
     share = 100 * 3 * 11_008 / (4 * 4096 + 3 * 11_008)
@@ -62,6 +66,11 @@ def test_sigmoid_gradient_is_largest_in_the_middle():
 )
 def test_kv_cache_of_a_token(model, size):
     assert formulas.kv_cache_bytes_per_token(model) == size
+
+
+def test_cache_size_of_a_shape_is_that_of_its_model():
+    assert formulas.cache_size(32, 8, 131_072, unit="GiB") == 16
+    assert formulas.cache_size(80, 8, 1, batch=3) == 3 * formulas.kv_cache_bytes_per_token("llama-2-70b")
 
 
 def test_grouped_queries_shrink_the_cache_by_their_group():

@@ -74,10 +74,6 @@ def test_group_advantage_is_a_standardised_reward(correct, group):
     assert formulas.group_advantage(correct, group) == pytest.approx(advantage[0].item())
 
 
-def test_episode_bits():
-    assert formulas.episode_bits(10_000, 32) == 320_000
-
-
 @given(GAPS, GAPS, st.floats(min_value=0.5, max_value=8))
 def test_tempered_kl_agrees_with_torch(teacher, student, temperature):
     def log_probabilities(gap):
