@@ -107,9 +107,12 @@ def tempered_probability(logit_gap: float, temperature: float = 1.0) -> float:
 
 def tempered_kl(teacher_gap: float, student_gap: float, temperature: float = 1.0) -> float:
     """KL(teacher || student) in nats of two two-class distributions at a temperature."""
-    p = tempered_probability(teacher_gap, temperature)
-    q = tempered_probability(student_gap, temperature)
-    return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+    total = 0.0
+    for sign in (1, -1):  # of the second class, too, the probability itself: 1 - p would lose its digits
+        p = tempered_probability(sign * teacher_gap, temperature)
+        q = tempered_probability(sign * student_gap, temperature)
+        total += p * math.log(p / q)
+    return total
 
 
 def reverse_kl(teacher_gap: float, student_gap: float) -> float:
