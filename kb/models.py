@@ -97,6 +97,31 @@ class Point(models.Model):
         return reverse("kb-point", args=[self.slug])
 
 
+class SearchDocument(models.Model):
+    """One item in one language, ready to be searched (kb.search). Derived: `rebuild_search` makes it anew.
+
+    The engines' own indexes are made in a migration: an FTS5 table on SQLite, a generated tsvector on PostgreSQL.
+    """
+
+    kind = models.CharField(max_length=20)
+    slug = models.CharField(max_length=80)
+    language = models.CharField(max_length=2)
+    url = models.CharField(max_length=200)
+    topic = models.CharField(max_length=80, blank=True)
+    difficulty = models.PositiveSmallIntegerField(null=True, blank=True)
+    facet = models.CharField(max_length=20, blank=True)
+    title = models.TextField()
+    body = models.TextField()
+    title_words = models.TextField()
+    body_words = models.TextField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["kind", "slug", "language"], name="search_document_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.slug} ({self.language})"
+
+
 class SyncedItem(models.Model):
     """The version of an item on which the content files and this site last agreed."""
 

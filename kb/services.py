@@ -18,6 +18,7 @@ from kb.content.registry import after_import, content_types
 from kb.content.writer import canonical, files_of, write_files
 from kb.models import ContentImport, SyncedItem
 from kb.schema import Source
+from kb.search import rebuild_index
 
 # Whose version of an item counts where both were edited: the files', or this site's.
 Decision = Literal["", "theirs", "ours"]
@@ -107,6 +108,7 @@ def content_import(
         removed = _write(pairs, kept)
         for hook in after_import:
             hook(folder)
+        rebuild_index()
         counts = {name: len(items) for name, items in tree.items.items()}
         ContentImport.objects.create(digest=digest, counts=counts)
         transaction.set_rollback(dry_run)

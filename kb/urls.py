@@ -7,5 +7,6 @@ urlpatterns = [
     path("topics/", views.topics, name="kb-topics"),
     path("topics/<slug:slug>/", views.topic, name="kb-topic"),
     path("points/<slug:slug>/", views.point, name="kb-point"),
+    path("search/", views.search_page, name="kb-search"),
     path("references/", views.reference_list, name="kb-references"),
 ]

@@ -2,8 +2,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
+from kb.forms import SearchForm
 from kb.models import Point, Topic
 from kb.queries import PUBLISHED, point_by_slug, references, resolver_for, topics_with_counts
+from kb.text import active_language
 
 
 @require_safe
@@ -30,6 +32,15 @@ def point(request: HttpRequest, slug: str) -> HttpResponse:
     point = get_object_or_404(point_by_slug(slug))
     resolver = resolver_for((point, Point.PARTS), *((question, ["prompt"]) for question in point.questions.all()))
     return render(request, "kb/point.html", {"point": point, "parts": Point.PARTS, "resolver": resolver})
+
+
+@require_safe
+def search_page(request: HttpRequest) -> HttpResponse:
+    """Results as a page, or as a fragment while somebody types."""
+    form = SearchForm(request.GET)
+    hits = form.hits(active_language()) if form.is_valid() else []
+    template = "kb/_hits.html" if request.htmx else "kb/search.html"  # type: ignore[attr-defined]
+    return render(request, template, {"form": form, "hits": hits})
 
 
 @require_safe

@@ -1,0 +1,24 @@
+"""What quiz offers to the search: questions and follow-ups."""
+
+from collections.abc import Iterator
+
+from kb.models import Status
+from kb.search import Document
+from kb.text import LANGUAGES, pick
+from quiz.models import Question
+
+
+def question_documents() -> Iterator[Document]:
+    for question in Question.objects.filter(status=Status.PUBLISHED).select_related("topic"):
+        for language in LANGUAGES:
+            yield Document(
+                kind="question",
+                slug=question.slug,
+                language=language,
+                url=question.get_absolute_url(),
+                title=pick(question, "prompt", language),
+                body="\n".join(pick(question, field, language) for field in ("short", "answer", "mistakes")),
+                topic=question.topic.slug,
+                difficulty=question.difficulty,
+                facet=question.kind,
+            )
