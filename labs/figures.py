@@ -42,7 +42,12 @@ def _belongs(chart: Chart, result: Result) -> bool:
         and chart.x in settings
         and (not chart.series or chart.series in settings)
         and all(settings.get(name) == value for name, value in chart.where.items())
+        and (result.interval.mean > 0 or not _is_logarithmic(chart))
     )
+
+
+def _is_logarithmic(chart: Chart) -> bool:
+    return chart.log_y and chart.kind == "line"
 
 
 def _series(chart: Chart, shown: dict[str, list[Result]], categories: list[str] | None = None) -> list[Series]:
@@ -58,7 +63,9 @@ def _series(chart: Chart, shown: dict[str, list[Result]], categories: list[str] 
 
 def _plot(chart: Chart, result: Result, categories: list[str] | None) -> PlotPoint:
     place = result.settings[chart.x]
-    interval = result.interval
-    return PlotPoint(
-        float(categories.index(place) if categories else place), interval.mean, interval.low, interval.high
-    )
+    x = float(categories.index(place) if categories else place)
+    found = result.interval
+    # A logarithmic axis has no zero: an interval that reaches it stands in the table only.
+    if found.low is not None and found.low <= 0 and _is_logarithmic(chart):
+        return PlotPoint(x, found.mean)
+    return PlotPoint(x, found.mean, found.low, found.high)

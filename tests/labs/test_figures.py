@@ -1,0 +1,88 @@
+"""A lab's declared charts, drawn from the runs that there are."""
+
+import pytest
+from django.utils import translation
+
+from labs.catalog import get_lab
+from labs.declaration import NO_TEXT, Chart
+from labs.figures import figures
+from labs.models import Run
+from labs.services import run_request
+from tests.builders import add_values, make_run, with_losses
+
+pytestmark = pytest.mark.django_db
+SWEEP, MERGE = get_lab("rank-sweep"), get_lab("merge-check")
+
+
+def test_charts_without_data_are_left_out():
+    assert figures(SWEEP, None) == []
+    assert figures(SWEEP, make_run()) == []
+    assert len(figures(SWEEP, with_losses(make_run(preset="standard"), 1.0, 1.1))) == 1
+
+
+def test_a_chart_names_both_series_of_the_declaration():
+    (figure,) = figures(SWEEP, with_losses(make_run(), 1.0, 1.1))
+    assert "Validation loss" in figure
+    assert "α fixed" in figure
+    assert "α = 2r" in figure
+
+
+def test_a_chart_speaks_chinese():
+    run = with_losses(make_run(), 1.0, 1.1)
+    with translation.override("zh-hans"):
+        (figure,) = figures(SWEEP, run)
+    assert "α 固定" in figure
+
+
+def test_ones_own_run_is_drawn_beside_the_reference(alice):
+    reference, own = with_losses(make_run(), 1.0, 1.1), with_losses(make_run(alice), 2.0)
+    alone, both = figures(SWEEP, reference)[0], figures(SWEEP, reference, own)[0]
+    assert both.count(' own"') > alone.count(' own"') == 0
+
+
+def test_a_bar_chart_takes_only_the_points_it_asks_for():
+    run = make_run(lab="merge-check")
+    for variant in ("base", "merged"):
+        add_values(run, "latency", f"dtype=float32,shape=1x1,variant={variant}", 5.0, 5.5)
+    assert len(figures(MERGE, run)) == 1
+    add_values(run, "latency", "dtype=bfloat16,shape=1x1,variant=base", 5.0, 5.5)
+    assert len(figures(MERGE, run)) == 2
+
+
+@pytest.mark.parametrize("lab", [SWEEP, MERGE], ids=lambda lab: lab.slug)
+def test_every_declared_chart_can_be_drawn(lab):
+    """From values at points that have every setting the chart asks for."""
+    run = Run.objects.get(pk=make_run(lab=lab.slug).pk)
+    for chart in lab.charts:
+        for x in _places(chart):
+            for series in list(chart.series_titles) or ["one"]:
+                settings = {chart.x: x} | ({chart.series: series} if chart.series else {}) | chart.where
+                point = ",".join(f"{name}={settings[name]}" for name in sorted(settings))
+                if not run.values.filter(name=chart.metric, point=point).exists():
+                    add_values(run, chart.metric, point, 1.0, 2.0)  # an interval from below zero
+    assert len(figures(lab, run)) == len(lab.charts)
+
+
+def test_what_a_logarithmic_axis_cannot_show_is_left_out():
+    run = add_values(make_run(), "trainable_parameters", "rank=8,scaling=double", 0.0)
+    assert figures(SWEEP, run) == []
+    add_values(run, "trainable_parameters", "rank=64,scaling=double", 10.0)
+    assert len(figures(SWEEP, run)) == 1
+
+
+def _places(chart: Chart) -> list[str]:
+    return ["bfloat16", "float32"] if chart.kind == "bar" else ["1", "8"]
+
+
+def test_every_chart_belongs_to_a_metric_and_has_titles():
+    for lab in (SWEEP, MERGE):
+        for chart in lab.charts:
+            lab.metric(chart.metric)
+            assert NO_TEXT not in (chart.title, chart.x_title)
+            assert all((chart.title.en, chart.title.zh))
+
+
+def test_every_metric_has_titles_in_both_languages():
+    for lab in (SWEEP, MERGE):
+        assert all(metric.title.en and metric.title.zh for metric in lab.metrics)
+        assert run_request(lab_slug=lab.slug).params
