@@ -42,7 +42,8 @@ def _holds(left: str, right: str) -> bool:
     values = evaluate(left), evaluate(right)
     if values[0] is None or values[1] is None:
         return True
-    margin = max(_rounding(left), _rounding(right), 1e-9 * abs(values[1]))
+    are_whole = all(value == int(value) for value in values if value is not None)
+    margin = max(_rounding(left), _rounding(right), 0.0 if are_whole else 1e-9 * abs(values[1]))
     return abs(values[0] - values[1]) <= margin
 
 
@@ -63,7 +64,7 @@ def evaluate(side: str) -> float | None:
         return None
     try:
         return _value(ast.parse(source.strip(), mode="eval").body)
-    except (SyntaxError, ValueError, ArithmeticError):
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):  # the last two: a sum without end
         return None
 
 
