@@ -5,6 +5,7 @@ numbers through and through can be. A side may be rounded: it has to agree to th
 """
 
 import ast
+import math
 import operator
 import re
 from collections.abc import Callable, Iterator
@@ -63,9 +64,10 @@ def evaluate(side: str) -> float | None:
     if not re.fullmatch(r"[\d.+\-*/() ]+", source) or not re.search(r"\d", source):
         return None
     try:
-        return _value(ast.parse(source.strip(), mode="eval").body)
+        value = _value(ast.parse(source.strip(), mode="eval").body)
     except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):  # the last two: a sum without end
         return None
+    return value if isinstance(value, float) and math.isfinite(value) else None  # neither infinite nor complex
 
 
 def _value(node: ast.AST) -> float:
