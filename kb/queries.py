@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Prefetch, Q, QuerySet
 
 from kb.markup import Resolver
 from kb.models import Point, Reference, Status, Topic
@@ -31,8 +31,36 @@ def resolver_for(*texts: tuple[Any, Iterable[str]]) -> Resolver:
 
 
 def point_by_slug(slug: str) -> QuerySet[Point]:
-    shown = ("prerequisites", "leads_to", "questions")
-    return published_points().filter(slug=slug).select_related("topic").prefetch_related(*shown)
+    """The point with its published neighbours and the claims that it shows."""
+    near = (Prefetch(name, queryset=published_points()) for name in ("prerequisites", "leads_to"))
+    return published_points().filter(slug=slug).select_related("topic").prefetch_related(*near, "claims")
+
+
+def reading_order() -> list[Point]:
+    """All published points: topic by topic, but each after its prerequisites. Two queries."""
+    points = {p.pk: p for p in published_points().only("slug", "title_en", "title_zh", "topic", "position")}
+    before: dict[int, list[int]] = {pk: [] for pk in points}
+    links = Point.prerequisites.through.objects.filter(from_point__in=points, to_point__in=points)
+    for later, earlier in links.values_list("from_point_id", "to_point_id"):
+        before[later].append(earlier)
+    ordered: dict[int, Point] = {}
+
+    def place(pk: int) -> None:
+        if pk not in ordered:
+            for earlier in sorted(before[pk], key=list(points).index):
+                place(earlier)
+            ordered[pk] = points[pk]
+
+    for pk in points:
+        place(pk)
+    return list(ordered.values())
+
+
+def neighbours(point: Point) -> tuple[Point | None, Point | None]:
+    """What comes before and after a point in reading order."""
+    order = reading_order()
+    place = order.index(point)
+    return (order[place - 1] if place else None), (order[place + 1] if place + 1 < len(order) else None)
 
 
 def references() -> QuerySet[Reference]:

@@ -8,5 +8,6 @@ urlpatterns = [
     path("topics/<slug:slug>/", views.topic, name="kb-topic"),
     path("points/<slug:slug>/", views.point, name="kb-point"),
     path("search/", views.search_page, name="kb-search"),
+    path("glossary/", views.glossary, name="kb-glossary"),
     path("references/", views.reference_list, name="kb-references"),
 ]
