@@ -4,7 +4,8 @@
 BOOTSTRAP = $(or $(shell command -v python3 || command -v python3.11 || command -v python3.12 || command -v python3.13),\
 	$(error Python 3.11 or newer is needed; on Debian or Ubuntu: apt install python3 python3-venv)) bootstrap.py
 PYTHON = .venv/bin/python
-CODE = bootstrap.py manage.py config kb labs quiz worker tests bench scripts
+APPLICATION = bootstrap.py manage.py config kb labs quiz worker bench scripts
+CODE = $(APPLICATION) tests
 
 .PHONY: setup up test bench lint fmt
 
@@ -36,7 +37,7 @@ lint:
 	@$(BOOTSTRAP) --dev
 	$(PYTHON) -m ruff check $(CODE)
 	$(PYTHON) -m ruff format --check $(CODE)
-	$(PYTHON) -m mypy $(CODE)
+	$(PYTHON) -m mypy $(APPLICATION)
 	$(PYTHON) -m djlint --lint templates
 
 fmt:

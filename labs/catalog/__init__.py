@@ -1,4 +1,4 @@
-"""The labs, found by their files: adding a lab is adding `labs/catalog/<module>.py` and `worker/experiments/<module>.py`."""
+"""The labs, found by their files: `labs/catalog/<module>.py`, each with a twin in `worker/experiments/`."""
 
 import pkgutil
 from functools import cache
