@@ -37,6 +37,7 @@ PUBLIC = [
     *("/questions/", "/questions/why/", "/questions/why/answer/"),
     *("/labs/", "/labs/rank-sweep/", "/labs/merge-check/", "/labs/rank-sweep/?preset=standard"),
     *("/claims/", "/claims/measured/", "/claims/sized/", "/runs/{reference}/", "/runs/{reference}/progress/"),
+    *("/search/", "/search/?q=rank", "/search/?q=<script>alert(1)</script>", "/search/?q=%22%20onclick=alert(1)%20x"),
     *("/login/", "/nothing/", "/api/v1/claims/", "/api/v1/schema/", "/healthz"),
 ]
 OWN = ["/runs/", "/runs/{own}/", "/runs/{waiting}/", "/attempts/{attempt}/", "/attempts/{graded}/"]

@@ -117,3 +117,37 @@ def test_an_over_large_form_is_refused(as_alice):
 @pytest.mark.parametrize("path", ["/static/../config/settings.py", "/static/%2e%2e/manage.py", "/static//etc/passwd"])
 def test_static_files_stay_in_their_folder(as_charlie, path):
     assert as_charlie.get(path).status_code == 404
+
+
+HOSTILE = [
+    "'",
+    '"',
+    "' OR 1=1 --",
+    "NEAR(",
+    "*",
+    "^",
+    "a AND",
+    "title:x",
+    "<script>",
+    "\x00",
+    "%00",
+    "秩' OR '",
+    "x" * 5000,
+    "𝔘💥",
+    "\\",
+]
+
+
+@pytest.mark.parametrize("query", HOSTILE)
+def test_no_search_breaks_the_page(as_charlie, query):
+    for headers in ({}, {"hx-request": "true"}):
+        response = as_charlie.get("/search/", {"q": query}, headers=headers)
+        assert response.status_code == 200
+        assert "<script>" not in response.content.decode().replace("<script src", "")
+
+
+@pytest.mark.parametrize("query", HOSTILE)
+def test_no_filter_breaks_a_page(as_charlie, query):
+    for name in ("page", "verdict", "method", "topic"):
+        assert as_charlie.get("/claims/", {name: query}).status_code == 200
+    assert as_charlie.get("/labs/rank-sweep/", {"preset": query}).status_code == 200
