@@ -157,7 +157,8 @@ def artifact(request: HttpRequest, run_id: int, name: str) -> FileResponse:
 @require_safe
 def claims(request: HttpRequest) -> HttpResponse:
     """The ledger: all claims, by verdict, method or topic."""
-    chosen = {name: request.GET.get(name, "") for name in ("verdict", "method", "topic")}
+    # Without NUL, which PostgreSQL refuses to compare with.
+    chosen = {name: request.GET.get(name, "").replace("\0", "") for name in ("verdict", "method", "topic")}
     found = claims_by(verdict=chosen["verdict"], method=chosen["method"], topic__slug=chosen["topic"])
     page = Paginator(found, 50).get_page(request.GET.get("page"))
     context = {
