@@ -48,6 +48,9 @@ INLINE = re.compile(r"\[\[(?P<kind>[a-z]+):(?P<slug>[a-z0-9-]+)\]\]")
 CITATION = re.compile(r"\[@(?P<key>[a-z0-9-]+)\]")
 PLAIN = re.compile(r"\[\[plain:(?P<figure>[^|\]]+)\|(?P<reason>[^\]]+)\]\]")
 
+# The drawn numbers of parametric questions; where nothing was drawn their names stand for them.
+VARIABLE = re.compile(r"<<([a-z][a-z0-9_]*)>>")
+
 _PLACEHOLDER = re.compile(r'<span data-inline="([a-z]+)" data-slug="([a-z0-9-]+)"></span>')
 
 
@@ -152,6 +155,10 @@ def _sanitise(html: str) -> str:
     return _align_classes(clean)
 
 
+def variable_name(match: re.Match[str]) -> str:
+    return match[1].replace("_", " ")
+
+
 def render(source: str) -> str:
     """Sanitised HTML with placeholders. Cached by a hash of the source; ValueError above MAX_SOURCE characters."""
     if len(source) > MAX_SOURCE:
@@ -159,7 +166,7 @@ def render(source: str) -> str:
     key = f"markup:{RENDERER_VERSION}:{hashlib.sha256(source.encode()).hexdigest()}"
     html: str | None = cache.get(key)
     if html is None:
-        html = _sanitise(_markdown().convert(source))
+        html = _sanitise(_markdown().convert(VARIABLE.sub(variable_name, source)))
         cache.set(key, html)
     return html
 

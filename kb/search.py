@@ -16,12 +16,15 @@ from django.db.models.functions import Cast, Length
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
+from kb.content.arithmetic import MATH
+from kb.markup import VARIABLE, variable_name
 from kb.models import SearchDocument
 from kb.text import Language
 
 MAX_QUERY = 200  # characters
 MAX_WORDS = 12
 SNIPPET = 160  # characters
+LONGEST_FORMULA = 8  # characters of a formula that still reads well in a line of text
 # How much more a word in the title counts than one in the text, and a title that is the query itself.
 TITLE_WEIGHT = 8.0
 WHOLE_TITLE_WEIGHT = 4.0
@@ -68,7 +71,7 @@ _MARKUP: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"\[\[[a-z]+:[a-z0-9-]+\]\]|\[@[a-z0-9-]+\]"), " "),
     (re.compile(r"\]\([^)]*\)"), "] "),
     (re.compile(r"```\w*"), " "),
-    (re.compile(r"<<\w+>>"), "…"),
+    (VARIABLE, variable_name),
     (re.compile(r"\\([A-Za-z]+)"), lambda m: _GREEK.get(m[1], " ")),
     (re.compile(r"[*_`#>|${}\\\[\]~^]+"), " "),
     (re.compile(r"\s+"), " "),
@@ -82,6 +85,11 @@ def plain_text(source: str) -> str:
     for pattern, replacement in _MARKUP:
         source = pattern.sub(replacement, source)
     return source.strip()
+
+
+def readable_text(source: str) -> str:
+    """The words to show in a result: formulas longer than a symbol or two are left out."""
+    return plain_text(MATH.sub(lambda m: m[0] if len(plain_text(m[0])) <= LONGEST_FORMULA else " … ", source))
 
 
 def words_of(text: str) -> str:
@@ -142,7 +150,7 @@ def rebuild_index() -> int:
 
 
 def _row(document: Document) -> SearchDocument:
-    title, body = plain_text(document.title), plain_text(document.body)
+    title, body = readable_text(document.title), readable_text(document.body)
     return SearchDocument(
         kind=document.kind,
         slug=document.slug,
@@ -153,8 +161,8 @@ def _row(document: Document) -> SearchDocument:
         facet=document.facet,
         title=title,
         body=body,
-        title_words=words_of(f"{title} {document.slug}"),
-        body_words=words_of(body),
+        title_words=words_of(f"{plain_text(document.title)} {document.slug}"),
+        body_words=words_of(plain_text(document.body)),
     )
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from itertools import islice, product
 from typing import Any
 
+from kb.markup import VARIABLE
 from labs.formulas import FORMULAS
 from labs.numbers import format_number, latex_number
 
 MATH = re.compile(r"(\$\$.*?\$\$|(?<!\\)\$[^$\n]*?(?<!\\)\$)", re.DOTALL)
-PLACEHOLDER = re.compile(r"<<([a-z][a-z0-9_]*)>>")
 RESULT = "result"
 
 # Combinations that `check_content` tries; more than this are sampled from the front.
@@ -61,8 +61,8 @@ def _filled(argument: Any, values: Mapping[str, Any]) -> Any:
     """`<<rank>>` alone becomes the value itself; inside a longer string its text."""
     if not isinstance(argument, str):
         return argument
-    whole = PLACEHOLDER.fullmatch(argument)
-    return values[whole[1]] if whole else PLACEHOLDER.sub(lambda m: str(values[m[1]]), argument)
+    whole = VARIABLE.fullmatch(argument)
+    return values[whole[1]] if whole else VARIABLE.sub(lambda m: str(values[m[1]]), argument)
 
 
 def fill(text: str, values: Mapping[str, Any]) -> str:
@@ -74,4 +74,4 @@ def fill(text: str, values: Mapping[str, Any]) -> str:
 
 
 def _substitute(text: str, shown: Mapping[str, str]) -> str:
-    return PLACEHOLDER.sub(lambda m: shown.get(m[1], m[0]), text)
+    return VARIABLE.sub(lambda m: shown.get(m[1], m[0]), text)
