@@ -53,6 +53,11 @@ def block_base_size(model: str, bits_per_weight: float, unit: str = "B", rest_by
     return in_unit(quantised * bits_per_weight / 8 + (model_parameters(model) - quantised) * rest_bytes, unit)
 
 
+def nf4_naive_size(model: str, unit: str = "GB") -> float:
+    """Half a byte for every parameter: what remains when constants and 16-bit layers are forgotten."""
+    return in_unit(model_parameters(model) / 2, unit)
+
+
 def compression_against_16_bits(model: str, bits_per_weight: float) -> float:
     """How many times smaller the quantised base is than the 16-bit one, with 16-bit embeddings, head and norms."""
     return 2 * model_parameters(model) / block_base_size(model, bits_per_weight)
@@ -137,6 +142,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
         block_format_bits,
         constants_size,
         block_base_size,
+        nf4_naive_size,
         compression_against_16_bits,
         nf4_level,
         nf4_round,

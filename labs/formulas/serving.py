@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from labs.formulas.lora import (
+    adam_state_size,
     adapter_size,
     bytes_per_value,
     in_unit,
@@ -83,7 +84,22 @@ def shared_base_saving_percent(model: str, targets: str, rank: int, tasks: int, 
     )
 
 
-# Activations
+# Training memory
+
+
+def precision_bytes(precision: str) -> int:
+    """Bytes of one number in fp32, bf16, fp16 or int8."""
+    return bytes_per_value(precision)
+
+
+def adam_states_of(model: str, unit: str = "GB") -> float:
+    """Adam's two fp32 moments for all parameters of a model."""
+    return adam_state_size(model_parameters(model), "fp32", unit)
+
+
+def vocabulary_size(model: str) -> int:
+    """Words in a model's vocabulary."""
+    return model_shape(model).vocabulary
 
 
 def checkpoint_size(model: str, batch: int, length: int, precision: str = "bf16", unit: str = "B") -> float:
@@ -210,6 +226,9 @@ FORMULAS: dict[str, Callable[..., float]] = {
         replicas_memory,
         shared_base_memory,
         shared_base_saving_percent,
+        precision_bytes,
+        adam_states_of,
+        vocabulary_size,
         checkpoint_size,
         logits_size,
         block_activation_size,

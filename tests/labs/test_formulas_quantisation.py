@@ -34,6 +34,7 @@ def test_constants_of_a_7b_model():
 def test_block_base_size_counts_embeddings_in_16_bits():
     rest = 2 * 32_000 * 4096 + 65 * 4096
     assert formulas.block_base_size("llama-7b", 4.0) == 6_476_005_376 / 2 + 2 * rest
+    assert formulas.nf4_naive_size("llama-7b", "B") == 6_738_415_616 / 2
     assert formulas.compression_against_16_bits("llama-7b", 16.0) == pytest.approx(1)
 
 

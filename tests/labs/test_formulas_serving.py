@@ -39,6 +39,12 @@ def test_sharing_a_base():
     assert formulas.shared_base_saving_percent("llama-7b", "q_proj,v_proj", 8, 10) == pytest.approx(89.94, abs=0.01)
 
 
+def test_training_states():
+    assert formulas.precision_bytes("bf16") == 2
+    assert formulas.adam_states_of("llama-7b") == pytest.approx(8 * 6.738415616)
+    assert formulas.vocabulary_size("llama-3-8b") == 128_256
+
+
 def test_activations():
     assert formulas.checkpoint_size("llama-7b", 1, 2048) == 32 * 2048 * 4096 * 2
     assert formulas.logits_size("llama-3-8b", 1, 8192) == 8192 * 128_256 * 4
