@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kb.services import ContentRefused, content_import
-from labs import services
+from labs.catalog import get_lab
 from labs.models import Claim, Run
 from labs.records import EvidenceError, MetricRecord, RunRecord, seal, summarise, to_json
 from labs.schema import CheckSource
@@ -217,7 +217,7 @@ def test_curve_values_are_no_results():
 
 
 def test_evidence_of_an_older_lab_is_stale():
-    run = make_run(preset="standard", lab_version=services.get_lab("rank-sweep").version + 1)
+    run = make_run(preset="standard", lab_version=get_lab("rank-sweep").version + 1)
     add_values(run, "validation_loss", POINT, 0.6, 0.7, 0.8)
     finding = finding_from_reference(CheckSource(**LOSS_CHECK))
     assert (finding.verdict, finding.reason) == (Claim.AWAITING, "stale")
