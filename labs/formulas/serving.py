@@ -8,6 +8,7 @@ from labs.formulas.lora import (
     bytes_per_value,
     in_unit,
     linear_parameters,
+    lora_layer_parameters,
     lora_parameters,
     model_parameters,
     model_shape,
@@ -27,6 +28,21 @@ def batch_kv_cache_size(model: str, batch: int, length: int, precision: str = "b
     shape = model_shape(model)
     values = 2 * shape.layers * shape.kv_heads * shape.head_size * batch * length
     return in_unit(values * bytes_per_value(precision), unit)
+
+
+def half_kv_cache_size(model: str, batch: int, length: int, precision: str = "bf16", unit: str = "B") -> float:
+    """Keys alone, or values alone."""
+    return batch_kv_cache_size(model, batch, length, precision, unit) / 2
+
+
+def layer_count(model: str) -> int:
+    """Blocks of a model."""
+    return model_shape(model).layers
+
+
+def kv_head_count(model: str) -> int:
+    """Heads that have keys and values of their own: fewer than query heads under grouped-query attention."""
+    return model_shape(model).kv_heads
 
 
 def sequences_that_fit(model: str, memory: float, length: int, adapters: float = 0.0, precision: str = "bf16") -> int:
@@ -201,7 +217,22 @@ def bypass_weight_percent(model: str, targets: str, rank: int) -> float:
     return 100 * lora_parameters(model, targets, rank) / linear_parameters(model)
 
 
+def distinct_adapters_percent(model: str, targets: str, rank: int, adapters: int) -> float:
+    """Bytes of `adapters` different adapters read in a decoding step, in percent of the block weights."""
+    return adapters * bypass_weight_percent(model, targets, rank)
+
+
 # Several adapters in one
+
+
+def sum_of_ranks(first: int, second: int, third: int) -> int:
+    """Rank of the exact sum of three adapters, as long as the layer is wide enough."""
+    return first + second + third
+
+
+def stacked_parameters(first: int, second: int, third: int, width: int) -> int:
+    """Parameters of that adapter in a square layer of `width`."""
+    return lora_layer_parameters(width, width, sum_of_ranks(first, second, third))
 
 
 def concatenated_rank(ranks: str) -> float:
@@ -218,6 +249,9 @@ FORMULAS: dict[str, Callable[..., float]] = {
     function.__name__: function
     for function in (
         batch_kv_cache_size,
+        half_kv_cache_size,
+        layer_count,
+        kv_head_count,
         sequences_that_fit,
         adapters_that_fit,
         load_time,
@@ -244,6 +278,9 @@ FORMULAS: dict[str, Callable[..., float]] = {
         fsdp_traffic,
         tensor_parallel_bypass_percent,
         bypass_weight_percent,
+        distinct_adapters_percent,
+        sum_of_ranks,
+        stacked_parameters,
         concatenated_rank,
         factor_average_share,
     )

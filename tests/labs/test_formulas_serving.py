@@ -14,6 +14,11 @@ def test_kv_cache_of_llama_2():
     assert formulas.batch_kv_cache_size("llama-2-7b", 1, 4096, unit="GiB") == 2
 
 
+def test_shape_of_the_kv_cache():
+    assert (formulas.layer_count("llama-2-70b"), formulas.kv_head_count("llama-2-70b")) == (80, 8)
+    assert formulas.half_kv_cache_size("llama-2-7b", 1, 1) == 262_144
+
+
 def test_what_fits_in_a_memory():
     # 40 GB - 13.476831232 GB of weights, 2.147483648 GB a sequence of 4,096 tokens
     assert formulas.sequences_that_fit("llama-2-7b", 40, 4096) == 12
@@ -96,3 +101,6 @@ def test_small_shares_of_the_bypass():
 def test_combining_adapters():
     assert formulas.concatenated_rank("8,8,16") == 32
     assert formulas.factor_average_share(4) == 0.25
+    assert formulas.sum_of_ranks(8, 16, 32) == 56
+    assert formulas.stacked_parameters(8, 16, 32, 4096) == 56 * 8192
+    assert formulas.distinct_adapters_percent("llama-7b", "all-linear", 16, 64) == pytest.approx(39.51, abs=0.01)
