@@ -14,7 +14,7 @@ from typing import Any, Literal
 from django.db import transaction
 
 from kb.content.files import Tree, read_tree, tree_digest
-from kb.content.registry import after_import, content_types
+from kb.content.registry import after_import, code_versions, content_types
 from kb.content.writer import canonical, files_of, write_files
 from kb.models import ContentImport, SyncedItem
 from kb.schema import Source
@@ -91,7 +91,7 @@ def content_import(
     edited on both sides and `decision` is empty. Files that are exactly those of the last import are not read again,
     unless `force` is given.
     """
-    digest = tree_digest(folder)
+    digest = _state_digest(folder)
     last = ContentImport.objects.order_by("-pk").first()
     if last and last.digest == digest and not force:
         return ImportReport(last.counts, changed=False)
@@ -113,6 +113,12 @@ def content_import(
         ContentImport.objects.create(digest=digest, counts=counts)
         transaction.set_rollback(dry_run)
     return ImportReport(counts, changed=True, kept=[f"{p.kind}/{p.key}" for p in kept], removed=removed)
+
+
+def _state_digest(folder: Path) -> str:
+    """Of the files, and of the code that gives them their meaning (formulas, versions of labs)."""
+    parts = [tree_digest(folder), *(version() for version in code_versions)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _pairs(tree: Tree) -> list[Pair]:

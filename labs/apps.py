@@ -12,11 +12,13 @@ class LabsConfig(AppConfig):
         from kb.markup import register_inline
         from labs.chips import claim_chips
         from labs.search_source import claim_documents, lab_documents
+        from labs.services import evidence_code
         from labs.sources import CONTENT_TYPES, check_evidence
 
         for content_type in CONTENT_TYPES:
             registry.register(content_type)
         registry.folder_checks.append(check_evidence)
+        registry.code_versions.append(evidence_code)
         registry.after_import.append(_import_evidence)
         search.sources += [claim_documents, lab_documents]
         register_inline("claim", claim_chips)

@@ -14,8 +14,8 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from labs import broker
-from labs.catalog import get_lab
+from labs import broker, formulas
+from labs.catalog import all_labs, get_lab
 from labs.declaration import Lab
 from labs.formulas import FORMULAS
 from labs.models import Artifact, Claim, MetricValue, Run
@@ -253,6 +253,13 @@ def _evidence_save(record: RunRecord) -> Run:
     values = (v.model_dump(exclude={"unit"}) for v in record.metrics)
     MetricValue.objects.bulk_create([MetricValue(run=run, **value) for value in values])
     return run
+
+
+def evidence_code() -> str:
+    """Changes when a formula's code or a lab's version does, and with them the verdicts."""
+    sources = sorted(Path(formulas.__file__).parent.glob("*.py"))
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
+    return " ".join(digests + [f"{lab.slug}:{lab.version}" for lab in all_labs().values()])
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------

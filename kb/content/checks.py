@@ -1,17 +1,36 @@
 """Checks that hold for every kind of content: both languages are there, and what a text refers to exists."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel
 
 from kb.content.arithmetic import wrong_sums
 from kb.content.figures import bare_figures
 from kb.content.latex import rejected_formulas
-from kb.content.registry import Item, Problem, content_types
+from kb.content.registry import ContentType, Item, Problem, content_types
 from kb.markup import inline_kinds, inline_references
 from kb.text import LANGUAGES, Text
 
 Items = dict[str, list[Item]]
+
+# By the name of the content type (`points`, `claims` …) all slugs that an item may refer to.
+Known = dict[str, set[str]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong in one item. `place` is the way to it (`rubric.0.text`), empty where the whole item is meant."""
+
+    code: str
+    place: str
+    message: str
+    language: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.place} ({self.language})" if self.language else self.place
+        return f"{place}: {self.message}" if place else self.message
 
 
 def texts_of(source: BaseModel, place: str = "") -> Iterator[tuple[str, Text]]:
@@ -30,65 +49,64 @@ def _texts_in(value: object, place: str) -> Iterator[tuple[str, Text]]:
             yield from _texts_in(child, f"{place}.{index}")
 
 
-def known_slugs(items: Items) -> dict[str, set[str]]:
-    """By inline kind (`claim`, `point` …) all slugs that a text may refer to."""
-    known: dict[str, set[str]] = {}
-    for content_type in content_types():
-        if content_type.inline:
-            group = items[content_type.name]
-            known[content_type.inline] = {key for item in group for key in content_type.keys_of(item.source)}
-    return known
+def known_slugs(items: Items) -> Known:
+    return {
+        content_type.name: {key for item in items[content_type.name] for key in content_type.keys_of(item.source)}
+        for content_type in content_types()
+    }
 
 
-def check_texts(items: Items) -> Iterable[Problem]:
+def check_items(items: Items) -> Iterator[Problem]:
+    """What is wrong in any one of the items."""
     known = known_slugs(items)
     for content_type in content_types():
         for item in items[content_type.name]:
-            for place, text in texts_of(item.source):
-                yield from _check_languages(item, place, text)
-                yield from _check_references(item, place, text, known)
-                is_prose = not content_type.prose.isdisjoint(place.split("."))
-                yield from _check_figures(item, place, text, is_prose=is_prose)
+            for finding in check_source(content_type, item.source, known):
+                yield Problem(item.file, item.line, finding.code, str(finding))
 
 
-def _check_languages(item: Item, place: str, text: Text) -> Iterator[Problem]:
+def check_source(content_type: ContentType, source: Any, known: Known) -> Iterator[Finding]:
+    """What is wrong in one item, given what exists beside it. The same for a file and for an edit in the admin."""
+    for place, text in texts_of(source):
+        yield from _check_languages(place, text)
+        yield from _check_references(place, text, known)
+        yield from _check_figures(place, text, is_prose=not content_type.prose.isdisjoint(place.split(".")))
+    if content_type.check_one:
+        yield from content_type.check_one(source, known)
+
+
+def _check_languages(place: str, text: Text) -> Iterator[Finding]:
     missing = [language for language in LANGUAGES if not getattr(text, language).strip()]
     if len(missing) == 1:  # neither: the text is optional, or its schema would have complained
-        yield Problem(item.file, item.line, "missing-language", f"{place} has no text in {missing[0]}")
+        yield Finding("missing-language", place, "there is no text", missing[0])
 
 
-def _check_references(item: Item, place: str, text: Text, known: dict[str, set[str]]) -> Iterator[Problem]:
+def _check_references(place: str, text: Text, known: Known) -> Iterator[Finding]:
     for language in LANGUAGES:
         for kind, slug in inline_references(getattr(text, language)):
             if kind not in inline_kinds():
-                message = (
-                    f"{place} ({language}): unknown kind in [[{kind}:{slug}]]; allowed: {', '.join(inline_kinds())}"
-                )
-                yield Problem(item.file, item.line, "dead-link", message)
-            elif slug not in known.get(kind, set()):
-                yield Problem(item.file, item.line, "dead-link", f"{place} ({language}): there is no {kind} {slug!r}")
+                message = f"unknown kind in [[{kind}:{slug}]]; allowed: {', '.join(inline_kinds())}"
+                yield Finding("dead-link", place, message, language)
+            elif slug not in known.get(f"{kind}s", set()):
+                yield Finding("dead-link", place, f"there is no {kind} {slug!r}", language)
 
 
-def _check_figures(item: Item, place: str, text: Text, *, is_prose: bool) -> Iterator[Problem]:
+def _check_figures(place: str, text: Text, *, is_prose: bool) -> Iterator[Finding]:
     for language in LANGUAGES:
         source = getattr(text, language)
         for message in rejected_formulas(source):
-            yield Problem(item.file, item.line, "latex", f"{place} ({language}): {message}")
+            yield Finding("latex", place, message, language)
         for equation in wrong_sums(source):
-            yield Problem(item.file, item.line, "wrong-sum", f"{place} ({language}): {equation} does not hold")
+            yield Finding("wrong-sum", place, f"{equation} does not hold", language)
         for figure in bare_figures(source) if is_prose else []:
-            message = f"{place} ({language}): {figure!r} needs a [[claim:…]] or [[plain:{figure}|the reason]]"
-            yield Problem(item.file, item.line, "bare-number", message)
+            message = f"{figure!r} needs a [[claim:…]] or [[plain:{figure}|the reason]]"
+            yield Finding("bare-number", place, message, language)
 
 
-def check_known(items: Items, item: Item, name: str, slug: str, kind: str) -> Iterator[Problem]:
-    """A problem when a field of `item` names something of `kind` that no file defines."""
-    if slug not in known_slugs_of(items, kind):
-        yield Problem(item.file, item.line, "dead-link", f"{name}: there is no {kind} {slug!r}")
-
-
-def known_slugs_of(items: Items, kind: str) -> set[str]:
-    return {getattr(item.source, "slug", "") or item.source.key for item in items[f"{kind}s"]}
+def check_known(known: Known, name: str, slug: str, kind: str) -> Iterator[Finding]:
+    """A problem when a field of an item names something of `kind` that does not exist."""
+    if slug not in known.get(f"{kind}s", set()):
+        yield Finding("dead-link", name, f"there is no {kind} {slug!r}")
 
 
 def find_cycle(edges: dict[str, list[str]]) -> list[str]:

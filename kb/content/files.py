@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from kb.content.checks import check_texts
+from kb.content.checks import check_items
 from kb.content.inventory import check_coverage
 from kb.content.registry import ContentType, Item, Problem, content_types, folder_checks
 from kb.schema import Source
@@ -41,7 +41,7 @@ def read_tree(folder: Path) -> Tree:
             item for path in _paths(folder, content_type) for item in _read_file(folder, path, content_type, tree)
         ]
         _check_unique(content_type, tree)
-    tree.problems += check_texts(tree.items)
+    tree.problems += check_items(tree.items)
     for content_type in content_types():
         if content_type.check:
             tree.problems += content_type.check(tree.items)

@@ -6,9 +6,14 @@ Each app registers its own kinds in AppConfig.ready(), so that kb can walk the w
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from django.db.models import Model
 
 from kb.schema import Source
+
+if TYPE_CHECKING:
+    from kb.content.checks import Finding
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,11 @@ class ContentType:
     """One kind of item.
 
     `folder` holds one file an item; or `file` holds a list of them under the key `name`. `save` writes validated
-    sources to the database, inside the import's transaction; `load` gives them back. `check` finds what a schema
-    cannot see. `inline` is the kind under which texts refer to the items: `claim` for `[[claim:slug]]`.
+    sources to the database, inside the import's transaction; `load` gives them back. `check_one` finds what a schema
+    cannot see in an item, `check` what only all of them together show.
+
+    Every row of `model` is edited on its own: `source_of` gives what it holds (a question without its follow-ups),
+    `apply` writes that back. `parts` gives the same pieces of an item from a file.
     """
 
     name: str  # plural: topics, points, questions …
@@ -48,13 +56,17 @@ class ContentType:
     save: Callable[[list[Any]], None]
     load: Callable[[], list[Any]]
     remove: Callable[[list[str]], None]  # by key, what the files no longer have
+    model: type[Model]
+    source_of: Callable[[Any], Any]
+    apply: Callable[[Any, Any], None]
+    parts: Callable[[Any], list[Any]] = lambda source: [source]
     folder: str = ""
     file: str = ""
     sort_key: Callable[[Any], Any] | None = None  # the canonical order in `file`; without it order has a meaning
     key: str = "slug"  # the field that identifies an item
     path: Callable[[Any], str] | None = None  # where an item's file belongs, below the content folder
     check: Callable[[dict[str, list[Item]]], Iterable[Problem]] | None = None
-    inline: str = ""
+    check_one: Callable[[Any, dict[str, set[str]]], Iterable["Finding"]] | None = None
     prose: frozenset[str] = frozenset()  # the fields whose figures need evidence
     keys: Callable[[Any], list[str]] | None = None  # all the slugs of an item, where it holds more than its own
     order: int = 0  # importing goes by order: what is referred to first
@@ -63,6 +75,11 @@ class ContentType:
         """What texts may call an item by: its own slug, and those of what it holds."""
         return self.keys(source) if self.keys else [getattr(source, self.key)]
 
+    @property
+    def has_order(self) -> bool:
+        """Whether the order of the items in their file means something."""
+        return bool(self.file) and self.sort_key is None
+
 
 _types: dict[str, ContentType] = {}
 
@@ -70,12 +87,24 @@ _types: dict[str, ContentType] = {}
 # Checks of what is not an item (the evidence records), called with the content folder.
 folder_checks: list[Callable[[Path], Iterable[Problem]]] = []
 
+# What an import depends on besides the files: code whose change makes the same files mean something else.
+code_versions: list[Callable[[], str]] = []
+
 # Called at the end of an import, inside its transaction, with the content folder.
 after_import: list[Callable[[Path], None]] = []
+
+# Called with a row that was edited: links and verdicts that follow from its texts.
+after_edit: list[Callable[[Model], None]] = []
 
 
 def register(content_type: ContentType) -> None:
     _types[content_type.name] = content_type
+
+
+def type_of(row: Model | type[Model]) -> ContentType:
+    """The content type whose items are rows of this model."""
+    model = row if isinstance(row, type) else type(row)
+    return next(content_type for content_type in _types.values() if content_type.model is model)
 
 
 def content_types() -> list[ContentType]:

@@ -6,6 +6,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
+from kb.content import registry
 from kb.models import ContentImport, Point, Reference, Topic
 from kb.services import content_import
 from labs.models import Claim
@@ -109,3 +110,10 @@ def test_check_content_of_a_good_tree_succeeds(tree):
 def test_check_content_needs_no_database(tree, django_assert_num_queries):
     with django_assert_num_queries(0):
         run("check_content", folder=tree)
+
+
+def test_a_changed_formula_is_a_reason_to_import_again(tree, monkeypatch):
+    content_import(folder=tree)
+    monkeypatch.setattr(registry, "code_versions", [lambda: "another version"])
+    monkeypatch.setattr("kb.services.code_versions", registry.code_versions)
+    assert content_import(folder=tree).changed
