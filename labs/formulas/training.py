@@ -63,6 +63,11 @@ def times(a: float, b: float) -> float:
     return a * b
 
 
+def share_of(a: float, b: float) -> float:
+    """a over b."""
+    return a / b
+
+
 # Adapters
 
 
@@ -310,6 +315,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
         cosine_rate,
         linear_rate,
         times,
+        share_of,
         block_count,
         target_inputs,
         target_outputs,

@@ -41,7 +41,8 @@ def test_linear_schedule():
     assert formulas.linear_rate(100, 100, 10, 1e-3) == 0
 
 
-def test_times():
+def test_times_and_share():
+    assert formulas.share_of(8, 4096) == 1 / 512
     assert formulas.times(16, 2e-4) == pytest.approx(3.2e-3)
 
 
