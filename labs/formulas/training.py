@@ -172,6 +172,26 @@ def first_update_share_percent(rank: int, alpha: float, d_in: int, rule: str = "
     return 100 * first_update_size(1.0, rank, alpha, d_in, rule)
 
 
+def bypass_output(a: float, b: float, x: float = 1.0, scale: float = 2.0) -> float:
+    """s b a x: what a LoRA of rank 1 on a layer of width 1 adds. Matrices follow the same algebra."""
+    return scale * b * a * x
+
+
+def gradient_of_a(a: float, b: float, x: float = 1.0, *, upstream: float = 1.0, scale: float = 2.0) -> float:
+    """dL/da = s b g x for the gradient g = `upstream` of the output; `a` itself does not enter."""
+    return scale * b * upstream * x
+
+
+def gradient_of_b(a: float, b: float, x: float = 1.0, *, upstream: float = 1.0, scale: float = 2.0) -> float:
+    """dL/db = s g a x; `b` itself does not enter."""
+    return scale * upstream * a * x
+
+
+def gradient_of_a_in_the_second_step(a: float, rate: float, x: float = 1.0) -> float:
+    """dL/da after one gradient-descent step from (a, 0), upstream gradient 1 in both steps."""
+    return gradient_of_a(a, -rate * gradient_of_b(a, 0.0, x), x)
+
+
 def random_projection_cosine(rank: int, d_in: int) -> float:
     """Cosine between G and its projection on r random input directions: sqrt(r / d_in) for a G without preference.
 
@@ -334,6 +354,10 @@ FORMULAS: dict[str, Callable[..., float]] = {
         kaiming_uniform_deviation,
         first_update_size,
         first_update_share_percent,
+        bypass_output,
+        gradient_of_a,
+        gradient_of_b,
+        gradient_of_a_in_the_second_step,
         random_projection_cosine,
         bf16_spacing,
         bf16_smallest_step,

@@ -119,6 +119,21 @@ def test_first_update_share():
     assert formulas.first_update_share_percent(16, 32, 4096) == pytest.approx(7.217, abs=0.001)
 
 
+@pytest.mark.parametrize(("a", "b"), [(0.3, 0.0), (0.0, 0.0), (0.3, -0.7)])
+def test_gradients_equal_autograds(a, b):
+    first, second = torch.tensor(a, requires_grad=True), torch.tensor(b, requires_grad=True)
+    output = 2.0 * second * first * 1.5
+    (4.0 * output).backward()
+    assert formulas.bypass_output(a, b, 1.5) == pytest.approx(output.item())
+    assert formulas.gradient_of_a(a, b, 1.5, upstream=4.0) == pytest.approx(first.grad.item())
+    assert formulas.gradient_of_b(a, b, 1.5, upstream=4.0) == pytest.approx(second.grad.item())
+
+
+def test_a_gets_a_gradient_in_the_second_step():
+    # b becomes -0.1 * 2 * 0.3 = -0.06, and the gradient of a is 2 * -0.06
+    assert formulas.gradient_of_a_in_the_second_step(0.3, 0.1) == pytest.approx(-0.12)
+
+
 def test_projection_on_random_directions():
     torch.manual_seed(0)
     gradient, a = torch.randn(300, 1000), torch.randn(40, 1000)
