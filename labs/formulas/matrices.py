@@ -8,6 +8,22 @@ from collections.abc import Callable
 
 from labs.formulas.lora import lora_layer_parameters, lora_parameters, model_shape, target_shapes
 
+
+def quotient(numerator: float, denominator: float) -> float:
+    """A step of a worked solution."""
+    return numerator / denominator
+
+
+def layer_inputs(model: str, target: str) -> int:
+    """d_in of one linear layer of a block."""
+    return target_shapes(model, target)[0][1]
+
+
+def layer_outputs(model: str, target: str) -> int:
+    """d_out of one linear layer of a block."""
+    return target_shapes(model, target)[0][0]
+
+
 # Ranks and degrees of freedom
 
 
@@ -127,6 +143,9 @@ def random_projection_norm(norm: float, rank: int, d_in: int, d_out: int) -> flo
 FORMULAS: dict[str, Callable[..., float]] = {
     function.__name__: function
     for function in (
+        quotient,
+        layer_inputs,
+        layer_outputs,
         break_even_rank,
         sum_rank_bound,
         low_rank_dimensions,

@@ -6,6 +6,12 @@ import torch
 from labs.formulas import matrices as formulas
 
 
+def test_shapes_for_questions():
+    assert formulas.layer_inputs("llama-3-8b", "down_proj") == 14336
+    assert formulas.layer_outputs("llama-3-8b", "v_proj") == 1024  # 8 KV heads of 128
+    assert formulas.quotient(1, 4) == 0.25
+
+
 def test_ranks():
     assert formulas.break_even_rank(4096, 4096) == 2048
     assert formulas.sum_rank_bound(8, 8, 16, 4096, 4096) == 32
