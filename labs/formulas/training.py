@@ -238,7 +238,7 @@ def unpaired_difference_error(score: float, other: float, questions: int) -> flo
 
 
 def paired_difference_error(only_first: int, only_second: int, questions: int) -> float:
-    """Standard error of the difference on the same questions, in points (McNemar's setting; Miller 2024, paired differences).
+    """Standard error of the difference on the same questions, in points (McNemar; Miller 2024).
 
     `only_first`: questions that only the first model solves, `only_second`: only the second.
     """
