@@ -60,11 +60,6 @@ def gelu_gradient(x: float) -> float:
     return _normal_cdf(x) + x * math.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
 
 
-def swish(x: float, beta: float = 1.0) -> float:
-    """x times the sigmoid of beta x (Ramachandran et al. 2017); SiLU at beta = 1."""
-    return x * _sigmoid(beta * x)
-
-
 def sigmoid_gradient(x: float) -> float:
     """Derivative of the sigmoid, at most 1/4."""
     return _sigmoid(x) * (1 - _sigmoid(x))
@@ -87,23 +82,11 @@ def _sigmoid(x: float) -> float:
 # Attention
 
 
-def kv_cache_bytes_per_token(model: str, precision: str = "bf16") -> int:
-    """Bytes of keys and values of one token in all layers: 2 x layers x KV heads x head size x bytes a value."""
-    shape = model_shape(model)
-    return 2 * shape.layers * shape.kv_heads * shape.head_size * bytes_per_value(precision)
-
-
 def cache_size(
     layers: int, kv_heads: int, tokens: int, *, head_size: int = 128, batch: int = 1, unit: str = "B"
 ) -> float:
     """Size of the 16-bit keys and values of `batch` sequences of `tokens` in a model of any shape."""
     return in_unit(2 * layers * kv_heads * head_size * 2 * tokens * batch, unit)
-
-
-def kv_head_saving(model: str) -> float:
-    """How many times smaller grouped-query attention makes the cache than one KV head a query head."""
-    shape = model_shape(model)
-    return shape.heads / shape.kv_heads
 
 
 def attention_score_size(heads: int, tokens: int, precision: str = "bf16", unit: str = "B") -> float:
@@ -160,12 +143,9 @@ FORMULAS: dict[str, Callable[..., float]] = {
         gelu_tanh,
         gelu_tanh_max_error,
         gelu_gradient,
-        swish,
         sigmoid_gradient,
         gradient_through_layers,
-        kv_cache_bytes_per_token,
         cache_size,
-        kv_head_saving,
         attention_score_size,
         attention_flops_percent,
         rope_wavelength,

@@ -14,11 +14,6 @@ def epoch_steps(samples: int, batch: int, accumulation: int = 1, devices: int = 
     return math.ceil(samples / (batch * accumulation * devices))
 
 
-def training_tokens(samples: int, tokens: int, epochs: int = 1) -> int:
-    """Tokens that the model sees in `epochs` passes over samples of `tokens` each."""
-    return samples * tokens * epochs
-
-
 def mixed_in_samples(samples: int, share_percent: float) -> float:
     """How many samples to add to `samples` so that the added ones are `share_percent` of the whole."""
     return samples * share_percent / (100 - share_percent)
@@ -124,7 +119,6 @@ FORMULAS: dict[str, Callable[..., float]] = {
     function.__name__: function
     for function in (
         epoch_steps,
-        training_tokens,
         mixed_in_samples,
         source_passes,
         padding_percent,

@@ -45,7 +45,6 @@ def test_activations_agree_with_torch(x):
     assert formulas.gelu_gradient(x) == pytest.approx(tensor.grad.item(), abs=1e-12)
     approximation = torch.nn.functional.gelu(tensor, approximate="tanh")
     assert formulas.gelu_tanh(x) == pytest.approx(approximation.item(), abs=1e-9)
-    assert formulas.swish(x) == pytest.approx(torch.nn.functional.silu(tensor).item(), abs=1e-12)
 
 
 def test_the_tanh_form_is_close_but_not_equal():
@@ -61,21 +60,16 @@ def test_sigmoid_gradient_is_largest_in_the_middle():
 
 
 @pytest.mark.parametrize(
-    ("model", "size"),
-    [("llama-2-7b", 524_288), ("llama-2-70b", 327_680), ("llama-3-8b", 131_072)],  # 2 * layers * KV heads * 128 * 2
+    ("layers", "kv_heads", "size"),
+    [(32, 32, 524_288), (80, 8, 327_680), (32, 8, 131_072)],  # Llama 2 7B and 70B, Llama 3 8B
 )
-def test_kv_cache_of_a_token(model, size):
-    assert formulas.kv_cache_bytes_per_token(model) == size
+def test_cache_of_a_token(layers, kv_heads, size):
+    assert formulas.cache_size(layers, kv_heads, 1) == size
+    assert formulas.cache_size(layers, kv_heads, 1, batch=3) == 3 * size
 
 
-def test_cache_size_of_a_shape_is_that_of_its_model():
+def test_cache_of_a_long_sequence():
     assert formulas.cache_size(32, 8, 131_072, unit="GiB") == 16
-    assert formulas.cache_size(80, 8, 1, batch=3) == 3 * formulas.kv_cache_bytes_per_token("llama-2-70b")
-
-
-def test_grouped_queries_shrink_the_cache_by_their_group():
-    assert formulas.kv_head_saving("llama-2-7b") == 1
-    assert formulas.kv_head_saving("llama-2-70b") == 8
 
 
 def test_scores_grow_with_the_square_of_the_length():

@@ -18,10 +18,6 @@ def test_the_last_small_batch_is_a_step():
     assert formulas.epoch_steps(64, 4, 8, 2) == 1
 
 
-def test_tokens_of_several_epochs():
-    assert formulas.training_tokens(1000, 512, 3) == 1_536_000
-
-
 def test_mixed_in_samples_are_the_asked_share_of_the_whole():
     assert formulas.mixed_in_samples(9500, 5) == pytest.approx(500)
     added = formulas.mixed_in_samples(1000, 40)
