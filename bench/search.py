@@ -98,7 +98,7 @@ def scan(query: str, language: str) -> object:
 
 def run() -> dict[str, float]:
     with temporary_database():
-        search.sources[:] = [documents]
+        search.sources = {"point": documents}
         began = time.perf_counter()
         search.rebuild_index()
         built = time.perf_counter() - began

@@ -13,6 +13,6 @@ class KbConfig(AppConfig):
 
         for content_type in CONTENT_TYPES:
             registry.register(content_type)
-        search.sources.append(search_source.point_documents)
+        search.sources["point"] = search_source.point_documents
         register_inline("point", links.point_links)
         register_inline("reference", links.reference_links)

@@ -4,6 +4,8 @@ from django.db import models
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
+from kb.history import ItemHistory
+
 
 class Status(models.TextChoices):
     """How far an item is. Readers see what is published; retired items are kept for what learners did with them."""
@@ -21,6 +23,8 @@ class Topic(models.Model):
     title_zh = models.CharField(max_length=200, blank=True)
     summary_en = models.TextField(blank=True)
     summary_zh = models.TextField(blank=True)
+
+    history = ItemHistory()
 
     class Meta:
         ordering = ["position", "slug"]
@@ -43,6 +47,8 @@ class Reference(models.Model):
     arxiv = models.CharField(max_length=20, blank=True)
     doi = models.CharField(max_length=200, blank=True)
     url = models.URLField(max_length=500, blank=True)
+
+    history = ItemHistory()
 
     class Meta:
         ordering = ["key"]
@@ -86,6 +92,8 @@ class Point(models.Model):
     prerequisites = models.ManyToManyField("self", symmetrical=False, related_name="leads_to", blank=True)
     covers = models.JSONField(default=list, blank=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.PUBLISHED)
+
+    history = ItemHistory()
 
     class Meta:
         ordering = ["topic__position", "position", "slug"]

@@ -6,7 +6,7 @@ letters in LaTeX are written out, so that `α/r` finds `\\frac{\\alpha}{r}`.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from django.db import connection, models, transaction
@@ -58,8 +58,8 @@ class Hit:
     snippet: SafeString
 
 
-# Each app adds what gives all its documents, in AppConfig.ready().
-sources: list[Callable[[], Iterable[Document]]] = []
+# By kind, what gives all its documents, or those of some slugs. Each app adds its own in AppConfig.ready().
+sources: dict[str, Callable[..., Iterable[Document]]] = {}
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -141,12 +141,32 @@ def snippet(text: str, query: str) -> SafeString:
 def rebuild_index() -> int:
     """Index everything anew; returns the number of documents. About 10,000 a second."""
     SearchDocument.objects.all().delete()
-    documents = [document for source in sources for document in source()]
+    documents = [document for source in sources.values() for document in source()]
     SearchDocument.objects.bulk_create([_row(document) for document in documents], batch_size=500)
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("INSERT INTO kb_search(kb_search) VALUES ('rebuild')")
     return len(documents)
+
+
+@transaction.atomic
+def refresh_index(kind: str, slugs: Collection[str]) -> None:
+    """Index some items anew, after an edit."""
+    old = SearchDocument.objects.filter(kind=kind, slug__in=slugs)
+    if connection.vendor == "sqlite":
+        # The FTS5 table holds no text of its own: to forget a row it has to be told what it had indexed.
+        _tell_fts5(
+            "INSERT INTO kb_search(kb_search, rowid, title_words, body_words) VALUES ('delete', %s, %s, %s)", old
+        )
+    old.delete()
+    new = SearchDocument.objects.bulk_create([_row(document) for document in sources[kind](slugs)], batch_size=500)
+    if connection.vendor == "sqlite":
+        _tell_fts5("INSERT INTO kb_search(rowid, title_words, body_words) VALUES (%s, %s, %s)", new)
+
+
+def _tell_fts5(statement: str, rows: Iterable[SearchDocument]) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(statement, [(row.pk, row.title_words, row.body_words) for row in rows])
 
 
 def _row(document: Document) -> SearchDocument:

@@ -1,6 +1,6 @@
 """What kb offers to the search: its points."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from kb.models import Point
 from kb.queries import published_points
@@ -8,8 +8,9 @@ from kb.search import Document
 from kb.text import LANGUAGES, pick
 
 
-def point_documents() -> Iterator[Document]:
-    for point in published_points().select_related("topic"):
+def point_documents(slugs: Collection[str] | None = None) -> Iterator[Document]:
+    points = published_points().select_related("topic")
+    for point in points if slugs is None else points.filter(slug__in=slugs):
         for language in LANGUAGES:
             yield Document(
                 kind="point",

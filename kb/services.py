@@ -5,8 +5,7 @@ never discarded silently: where the file says something else, somebody has to de
 """
 
 import hashlib
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +13,9 @@ from typing import Any, Literal
 from django.db import transaction
 
 from kb.content.files import Tree, read_tree, tree_digest
-from kb.content.registry import after_import, code_versions, content_types
+from kb.content.registry import ContentType, after_import, code_versions, content_types
 from kb.content.writer import canonical, files_of, write_files
+from kb.editing.versions import digest_of, versions_record
 from kb.models import ContentImport, SyncedItem
 from kb.schema import Source
 from kb.search import rebuild_index
@@ -50,10 +50,6 @@ class ImportReport:
     changed: bool
     kept: list[str] = field(default_factory=list)  # edited here and left as they are
     removed: list[str] = field(default_factory=list)
-
-
-def digest_of(source: Source) -> str:
-    return hashlib.sha256(json.dumps(canonical(source), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -138,7 +134,7 @@ def _write(pairs: list[Pair], kept: list[Pair]) -> list[str]:
     gone = [pair for pair in pairs if pair.theirs is None and pair.synced and pair not in kept]
     for content_type in content_types():
         mine = [pair for pair in pairs if pair.kind == content_type.name and pair.theirs is not None]
-        content_type.save([pair.here if pair in kept else pair.theirs for pair in mine])
+        _save(content_type, mine, kept)
     for content_type in reversed(content_types()):
         content_type.remove([pair.key for pair in gone if pair.kind == content_type.name])
     for pair in gone:
@@ -146,6 +142,25 @@ def _write(pairs: list[Pair], kept: list[Pair]) -> list[str]:
     agreed = [pair for pair in pairs if pair.theirs is not None and pair not in kept]
     _remember((pair.kind, pair.key, pair.theirs) for pair in agreed)
     return [f"{pair.kind}/{pair.key}" for pair in gone]
+
+
+def _save(content_type: ContentType, pairs: list[Pair], kept: list[Pair]) -> None:
+    """Save the items in which files and database differ, and record a version of each that changed."""
+    changed = [pair for pair in pairs if pair not in kept and pair.theirs != pair.here]
+    if content_type.has_order:
+        content_type.save([pair.here if pair in kept else pair.theirs for pair in pairs])
+    else:
+        content_type.save([pair.theirs for pair in changed])
+    before = {key: part for pair in changed if pair.here for key, part in _parts(content_type, pair.here)}
+    after = {key: part for pair in changed for key, part in _parts(content_type, pair.theirs)}
+    rows: dict[str, Any] = content_type.model._default_manager.in_bulk(list(after), field_name=content_type.key)
+    edits = [(rows[key], canonical(s), key not in before) for key, s in after.items() if s != before.get(key)]
+    versions_record(edits, reason="import")
+
+
+def _parts(content_type: ContentType, source: Source) -> Iterator[tuple[str, Source]]:
+    """The pieces of an item that are edited by themselves, each with its key."""
+    return ((getattr(part, content_type.key), part) for part in content_type.parts(source))
 
 
 def _remember(agreed: Iterable[tuple[str, str, Source]]) -> None:

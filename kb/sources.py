@@ -1,12 +1,12 @@
 """Topics, references and points: from content files to the database."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
 from django.db import models
 
-from kb.content.checks import Items, check_known, find_cycle
+from kb.content.checks import Finding, Items, Known, check_known, find_cycle
 from kb.content.registry import ContentType, Problem
 from kb.models import Point, Reference, Topic
 from kb.schema import PointSource, ReferenceSource, TopicSource
@@ -35,62 +35,102 @@ def texts_of_row(row: models.Model, *fields: str) -> dict[str, Text]:
     return {field: text_of(row, field) for field in fields}
 
 
+def write_columns(row: models.Model, values: dict[str, Any]) -> None:
+    """Save a row, unless it holds these values already."""
+    if row.pk and all(getattr(row, name) == value for name, value in values.items()):
+        return
+    for name, value in values.items():
+        setattr(row, name, value)
+    row.save()
+
+
 def save_topics(sources: list[TopicSource]) -> None:
+    rows = Topic.objects.in_bulk(field_name="slug")
     for position, source in enumerate(sources):
-        values: dict[str, Any] = {"position": position, **text_columns(source, "title", "summary")}
-        Topic.objects.update_or_create(slug=source.slug, defaults=values)
+        row = rows.get(source.slug) or Topic(slug=source.slug)
+        write_columns(row, {"position": position, **topic_columns(source)})
+
+
+def topic_columns(source: TopicSource) -> dict[str, str]:
+    return text_columns(source, "title", "summary")
+
+
+def apply_topic(row: Topic, source: TopicSource) -> None:
+    write_columns(row, topic_columns(source))
 
 
 def load_topics() -> list[TopicSource]:
-    return [TopicSource(slug=row.slug, **texts_of_row(row, "title", "summary")) for row in Topic.objects.all()]
+    return [topic_source(row) for row in Topic.objects.all()]
+
+
+def topic_source(row: Topic) -> TopicSource:
+    return TopicSource(slug=row.slug, **texts_of_row(row, "title", "summary"))
 
 
 def save_references(sources: list[ReferenceSource]) -> None:
+    rows = Reference.objects.in_bulk(field_name="key")
     for source in sources:
-        Reference.objects.update_or_create(key=source.key, defaults=source.model_dump(exclude={"key"}))
+        apply_reference(rows.get(source.key) or Reference(key=source.key), source)
+
+
+def apply_reference(row: Reference, source: ReferenceSource) -> None:
+    write_columns(row, source.model_dump(exclude={"key"}))
 
 
 def load_references() -> list[ReferenceSource]:
-    fields = list(ReferenceSource.model_fields)
-    return [ReferenceSource(**row) for row in Reference.objects.values(*fields)]
+    return [reference_source(row) for row in Reference.objects.all()]
+
+
+def reference_source(row: Reference) -> ReferenceSource:
+    return ReferenceSource(**{field: getattr(row, field) for field in ReferenceSource.model_fields})
 
 
 def save_points(sources: list[PointSource]) -> None:
-    topics = ids_by_slug(Topic)
+    topics, rows = ids_by_slug(Topic), Point.objects.in_bulk(field_name="slug")
     for source in sources:
-        values: dict[str, Any] = text_columns(source, "title", *Point.PARTS)
-        values |= {
-            "topic_id": topics[source.topic],
-            "position": source.position,
-            "covers": source.covers,
-            "status": source.status,
-        }
-        Point.objects.update_or_create(slug=source.slug, defaults=values)
+        _write_point(rows.get(source.slug) or Point(slug=source.slug), source, topics)
     points = Point.objects.in_bulk(field_name="slug")
     for source in sources:
         points[source.slug].prerequisites.set([points[slug] for slug in source.prerequisites])
 
 
+def _write_point(row: Point, source: PointSource, topics: dict[str, int]) -> None:
+    values: dict[str, Any] = text_columns(source, "title", *Point.PARTS)
+    values |= source.model_dump(include={"position", "covers", "status"})
+    write_columns(row, values | {"topic_id": topics[source.topic]})
+
+
+def apply_point(row: Point, source: PointSource) -> None:
+    _write_point(row, source, ids_by_slug(Topic))
+    row.prerequisites.set(Point.objects.filter(slug__in=source.prerequisites))
+
+
 def load_points() -> list[PointSource]:
-    return [
-        PointSource(
-            slug=row.slug,
-            topic=row.topic.slug,
-            position=row.position,
-            prerequisites=sorted(point.slug for point in row.prerequisites.all()),
-            covers=row.covers,
-            status=row.status,
-            **texts_of_row(row, "title", *Point.PARTS),
-        )
-        for row in Point.objects.select_related("topic").prefetch_related("prerequisites")
-    ]
+    rows = Point.objects.select_related("topic").prefetch_related("prerequisites")
+    return [point_source(row) for row in rows]
+
+
+def point_source(row: Point, prerequisites: Iterable[Point] | None = None) -> PointSource:
+    """What the row holds; `prerequisites` are those of an edit that is not saved yet."""
+    before = row.prerequisites.all() if prerequisites is None else prerequisites
+    return PointSource(
+        slug=row.slug,
+        topic=row.topic.slug,
+        position=row.position,
+        prerequisites=sorted(point.slug for point in before),
+        covers=row.covers,
+        status=row.status,
+        **texts_of_row(row, "title", *Point.PARTS),
+    )
+
+
+def check_point(source: PointSource, known: Known) -> Iterator[Finding]:
+    yield from check_known(known, "topic", source.topic, "topic")
+    for slug in source.prerequisites:
+        yield from check_known(known, "prerequisites", slug, "point")
 
 
 def check_points(items: Items) -> Iterator[Problem]:
-    for item in items["points"]:
-        yield from check_known(items, item, "topic", item.source.topic, "topic")
-        for slug in item.source.prerequisites:
-            yield from check_known(items, item, "prerequisites", slug, "point")
     cycle = find_cycle({item.source.slug: item.source.prerequisites for item in items["points"]})
     if cycle:
         item = next(item for item in items["points"] if item.source.slug == cycle[0])
@@ -113,17 +153,30 @@ def remove_points(slugs: list[str]) -> None:
 
 
 CONTENT_TYPES = [
-    ContentType("topics", TopicSource, save_topics, load_topics, remove_topics, file="topics.yaml", order=10),
+    ContentType(
+        "topics",
+        TopicSource,
+        save_topics,
+        load_topics,
+        remove_topics,
+        model=Topic,
+        source_of=topic_source,
+        apply=apply_topic,
+        file="topics.yaml",
+        order=10,
+    ),
     ContentType(
         "references",
         ReferenceSource,
         save_references,
         load_references,
         remove_references,
+        model=Reference,
+        source_of=reference_source,
+        apply=apply_reference,
         file="references.yaml",
         sort_key=lambda source: source.key,
         key="key",
-        inline="reference",
         order=20,
     ),
     ContentType(
@@ -132,10 +185,13 @@ CONTENT_TYPES = [
         save_points,
         load_points,
         remove_points,
+        model=Point,
+        source_of=point_source,
+        apply=apply_point,
         folder="points",
         path=lambda source: f"points/{source.topic}/{source.slug}.yaml",
+        check_one=check_point,
         check=check_points,
-        inline="point",
         prose=frozenset(Point.PARTS),
         order=30,
     ),

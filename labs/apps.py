@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from django.apps import AppConfig
+from django.db.models import Model
 
 
 class LabsConfig(AppConfig):
@@ -20,13 +21,29 @@ class LabsConfig(AppConfig):
         registry.folder_checks.append(check_evidence)
         registry.code_versions.append(evidence_code)
         registry.after_import.append(_import_evidence)
-        search.sources += [claim_documents, lab_documents]
+        registry.after_edit.append(_follow_edit)
+        search.sources |= {"claim": claim_documents, "lab": lab_documents}
         register_inline("claim", claim_chips)
 
 
 def _import_evidence(folder: Path) -> None:
     """Evidence first, because it decides the verdicts."""
     from labs.services import claims_recompute, evidence_import
+    from labs.sources import link_points
 
+    link_points()
     evidence_import(folder)
     claims_recompute()
+
+
+def _follow_edit(row: Model) -> None:
+    """What follows from an edit: which claims a point shows, and the verdict of a claim."""
+    from kb.models import Point
+    from labs.models import Claim
+    from labs.services import claims_recompute
+    from labs.sources import link_points
+
+    if isinstance(row, Point):
+        link_points([row])
+    elif isinstance(row, Claim):
+        claims_recompute([row])

@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 
+from kb.history import ItemHistory
 from kb.models import Point, Topic
 from labs.catalog import get_lab
 from labs.declaration import Lab
@@ -183,6 +184,8 @@ class Claim(models.Model):
     findings = models.JSONField(default=list)  # one labs.verdicts.Finding per check, in the order of `checks`
     decided_by = models.ManyToManyField(Run, related_name="decides", blank=True)
     decided_at = models.DateTimeField(null=True, blank=True)
+
+    history = ItemHistory()
 
     class Meta:
         ordering = ["topic__position", "slug"]

@@ -1,6 +1,6 @@
 """What labs offers to the search: claims and labs."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from django.urls import reverse
 
@@ -10,8 +10,9 @@ from labs.catalog import all_labs
 from labs.models import Claim
 
 
-def claim_documents() -> Iterator[Document]:
-    for claim in Claim.objects.select_related("topic"):
+def claim_documents(slugs: Collection[str] | None = None) -> Iterator[Document]:
+    claims = Claim.objects.select_related("topic")
+    for claim in claims if slugs is None else claims.filter(slug__in=slugs):
         for language in LANGUAGES:
             yield Document(
                 kind="claim",
@@ -25,8 +26,8 @@ def claim_documents() -> Iterator[Document]:
             )
 
 
-def lab_documents() -> Iterator[Document]:
-    for lab in all_labs().values():
+def lab_documents(slugs: Collection[str] | None = None) -> Iterator[Document]:
+    for lab in (lab for lab in all_labs().values() if slugs is None or lab.slug in slugs):
         for language in LANGUAGES:
             yield Document(
                 kind="lab",

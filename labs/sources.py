@@ -5,11 +5,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from kb.content.checks import Items, check_known
+from django.db.models import Model
+
+from kb.content.checks import Finding, Known, check_known
 from kb.content.registry import ContentType, Problem
 from kb.markup import inline_references
 from kb.models import Point, Topic
-from kb.sources import ids_by_slug, text_columns, texts_of_row
+from kb.sources import ids_by_slug, text_columns, texts_of_row, write_columns
+from kb.text import LANGUAGES
 from labs.catalog import UnknownLab, get_lab
 from labs.formulas import FORMULAS
 from labs.models import Claim
@@ -20,38 +23,55 @@ FOLKLORE = "folklore"
 
 
 def save_claims(sources: list[ClaimSource]) -> None:
-    topics = ids_by_slug(Topic)
+    topics, rows = ids_by_slug(Topic), Claim.objects.in_bulk(field_name="slug")
     for source in sources:
-        values: dict[str, Any] = text_columns(source, "statement", "often_said", "note", "assumptions")
-        values |= source.model_dump(include={"method", "unit", "source", "place", "cited", "settles"})
-        values |= {"topic_id": topics[source.topic]}
-        values |= {"checks": [check.model_dump(exclude_defaults=True) for check in source.checks]}
-        Claim.objects.update_or_create(slug=source.slug, defaults=values)
-    _link_points()
+        _write_claim(rows.get(source.slug) or Claim(slug=source.slug), source, topics)
+
+
+def _write_claim(row: Claim, source: ClaimSource, topics: dict[str, int]) -> None:
+    values: dict[str, Any] = text_columns(source, "statement", "often_said", "note", "assumptions")
+    values |= source.model_dump(include={"method", "unit", "source", "place", "cited", "settles"})
+    values |= {"checks": [check.model_dump(exclude_defaults=True) for check in source.checks]}
+    write_columns(row, values | {"topic_id": topics[source.topic]})
+
+
+def apply_claim(row: Claim, source: ClaimSource) -> None:
+    _write_claim(row, source, ids_by_slug(Topic))
 
 
 def load_claims() -> list[ClaimSource]:
+    return [claim_source(row) for row in Claim.objects.select_related("topic")]
+
+
+def claim_source(row: Claim) -> ClaimSource:
     plain = ("slug", "method", "unit", "source", "place", "cited", "settles", "checks")
-    return [
-        ClaimSource(
-            topic=row.topic.slug,
-            **{field: getattr(row, field) for field in plain},
-            **texts_of_row(row, "statement", "often_said", "note", "assumptions"),
-        )
-        for row in Claim.objects.select_related("topic")
-    ]
+    return ClaimSource(
+        topic=row.topic.slug,
+        **{field: getattr(row, field) for field in plain},
+        **texts_of_row(row, "statement", "often_said", "note", "assumptions"),
+    )
 
 
 def remove_claims(slugs: list[str]) -> None:
     Claim.objects.filter(slug__in=slugs).delete()
 
 
-def _link_points() -> None:
+def link_points(points: Iterable[Point] | None = None) -> None:
     """Remember which points show which claims, so that a claim's page can list them."""
-    claims = ids_by_slug(Claim)
-    for point in Point.objects.all():
-        texts = (getattr(point, f"{part}_{language}") for part in Point.PARTS for language in ("en", "zh"))
-        point.claims.set(mentioned_claims(texts, claims))
+    fields = [f"{part}_{language}" for part in Point.PARTS for language in LANGUAGES]
+    chosen = Point.objects.all() if points is None else points
+    link_mentions(Claim.points.through, "point", {p.pk: [getattr(p, field) for field in fields] for p in chosen})
+
+
+def link_mentions(through: type[Model], owner: str, texts: dict[int, list[str]]) -> None:
+    """Make a many-to-many table between claims and `owner` say which claims each owner's texts show. Three queries."""
+    claims, rows = ids_by_slug(Claim), through._default_manager
+    wanted = {(pk, claim) for pk, shown in texts.items() for claim in mentioned_claims(shown, claims)}
+    linked = rows.filter(**{f"{owner}_id__in": list(texts)}).values_list(f"{owner}_id", "claim_id", "pk")
+    found = {(pk, claim): link for pk, claim, link in linked}
+    rows.filter(pk__in=[link for pair, link in found.items() if pair not in wanted]).delete()
+    links = [through(**{f"{owner}_id": pk, "claim_id": claim}) for pk, claim in sorted(wanted - found.keys())]
+    rows.bulk_create(links)
 
 
 def mentioned_claims(texts: Iterable[str], claims: dict[str, int]) -> list[int]:
@@ -60,15 +80,13 @@ def mentioned_claims(texts: Iterable[str], claims: dict[str, int]) -> list[int]:
     return [claims[slug] for slug in slugs if slug in claims]
 
 
-def check_claims(items: Items) -> Iterator[Problem]:
-    for item in items["claims"]:
-        source: ClaimSource = item.source
-        yield from check_known(items, item, "topic", source.topic, "topic")
-        if source.source != FOLKLORE:
-            yield from check_known(items, item, "source", source.source, "reference")
-        for index, check in enumerate(source.checks):
-            if message := _check_place(check):
-                yield Problem(item.file, item.line, "dead-evidence", f"checks.{index}: {message}")
+def check_claim(source: ClaimSource, known: Known) -> Iterator[Finding]:
+    yield from check_known(known, "topic", source.topic, "topic")
+    if source.source != FOLKLORE:
+        yield from check_known(known, "source", source.source, "reference")
+    for index, check in enumerate(source.checks):
+        if message := _check_place(check):
+            yield Finding("dead-evidence", f"checks.{index}", message)
 
 
 def _check_place(check: CheckSource) -> str:
@@ -124,10 +142,12 @@ CONTENT_TYPES = [
         save_claims,
         load_claims,
         remove_claims,
+        model=Claim,
+        source_of=claim_source,
+        apply=apply_claim,
         folder="claims",
         path=lambda source: f"claims/{source.topic}/{source.slug}.yaml",
-        check=check_claims,
-        inline="claim",
+        check_one=check_claim,
         order=40,
     ),
 ]

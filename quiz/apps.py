@@ -1,4 +1,7 @@
+from pathlib import Path
+
 from django.apps import AppConfig
+from django.db.models import Model
 
 
 class QuizConfig(AppConfig):
@@ -14,5 +17,22 @@ class QuizConfig(AppConfig):
 
         for content_type in CONTENT_TYPES:
             registry.register(content_type)
-        search.sources.append(question_documents)
+        registry.after_import.append(_link_all)
+        registry.after_edit.append(_follow_edit)
+        search.sources["question"] = question_documents
         register_inline("question", question_links)
+
+
+def _link_all(folder: Path) -> None:
+    from quiz.sources import link_questions
+
+    link_questions()
+
+
+def _follow_edit(row: Model) -> None:
+    """Which claims an edited question shows."""
+    from quiz.models import Question
+    from quiz.sources import link_questions
+
+    if isinstance(row, Question):
+        link_questions([row])

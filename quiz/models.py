@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.urls import reverse
 
+from kb.history import ItemHistory
 from kb.models import Point, Status, Topic
 from labs.models import Claim
 
@@ -45,6 +46,8 @@ class Question(models.Model):
     status = models.CharField(max_length=10, choices=Status, default=Status.PUBLISHED)  # a follow-up has its root's
     points = models.ManyToManyField(Point, related_name="questions", blank=True)
     claims = models.ManyToManyField(Claim, related_name="questions", blank=True)  # those that its texts show
+
+    history = ItemHistory()
 
     class Meta:
         ordering = ["topic__position", "position", "slug"]

@@ -1,6 +1,6 @@
 """What quiz offers to the search: questions and follow-ups."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from kb.models import Status
 from kb.search import Document
@@ -8,8 +8,9 @@ from kb.text import LANGUAGES, pick
 from quiz.models import Question
 
 
-def question_documents() -> Iterator[Document]:
-    for question in Question.objects.filter(status=Status.PUBLISHED).select_related("topic"):
+def question_documents(slugs: Collection[str] | None = None) -> Iterator[Document]:
+    questions = Question.objects.filter(status=Status.PUBLISHED).select_related("topic")
+    for question in questions if slugs is None else questions.filter(slug__in=slugs):
         for language in LANGUAGES:
             yield Document(
                 kind="question",

@@ -146,7 +146,7 @@ def test_a_list_file_with_more_than_the_list_is_refused(tree):
 def test_a_missing_language_is_flagged(tree):
     write(tree, POINT, edited(POINT, practice={"en": "Small files.", "zh": " "}))
     problem = only_problem(tree)
-    assert str(problem) == f"{POINT}:1: practice has no text in zh [missing-language]"
+    assert str(problem) == f"{POINT}:1: practice (zh): there is no text [missing-language]"
 
 
 @pytest.mark.parametrize(

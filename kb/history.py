@@ -1,0 +1,34 @@
+"""The history of edited items: one version each time an item changes, holding all that its content file would say.
+
+A version is recorded when an item is saved as a whole (kb.editing.versions), not when one of its rows is: a question
+changes together with its rubric and choices, and computed columns (a verdict) are no edit.
+"""
+
+from typing import Any
+
+from django.db import models
+from simple_history.models import HistoricalRecords
+
+
+class ItemVersion(models.Model):
+    """What a version holds besides who made it, when and why: the item as plain data (kb.content.writer.canonical)."""
+
+    document = models.JSONField(default=dict)
+
+    class Meta:
+        abstract = True
+
+
+class ItemHistory(HistoricalRecords):
+    """django-simple-history with documents instead of columns. A deletion is recorded by itself, all else is not."""
+
+    IDENTITY = ("id", "slug", "key")
+
+    def __init__(self) -> None:
+        super().__init__(bases=[ItemVersion])
+
+    def fields_included(self, model: Any) -> list[Any]:
+        return [field for field in model._meta.fields if field.name in self.IDENTITY]
+
+    def post_save(self, instance: models.Model, created: bool, using: str | None = None, **kwargs: Any) -> None:
+        pass
