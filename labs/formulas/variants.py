@@ -146,6 +146,11 @@ def galore_saving(d_in: int, d_out: int, rank: int) -> float:
     return adam_state_values(d_in, d_out) / galore_state_values(d_in, d_out, rank)
 
 
+def time_ratio(seconds: float, reference_seconds: float) -> float:
+    """How many times as long a run took as a reference run."""
+    return seconds / reference_seconds
+
+
 # Other PEFT methods
 
 
@@ -300,6 +305,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
         galore_state_values,
         adam_state_values,
         galore_saving,
+        time_ratio,
         ia3_parameters,
         key_width,
         hidden_width,

@@ -65,6 +65,10 @@ def test_galore_projects_the_short_side():
     assert formulas.galore_saving(11008, 4096, 128) == pytest.approx(90_177_536 / 3_342_336)
 
 
+def test_time_ratio():
+    assert formulas.time_ratio(150, 120) == 1.25
+
+
 def test_ia3_of_llama_3_2_shape():
     # LLaMA-7B: 32 · (2 · 4096 + 11008); Llama 3 8B: 32 · (2 · 1024 + 14336)
     assert formulas.ia3_parameters("llama-7b") == 614_400
