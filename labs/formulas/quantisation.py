@@ -86,9 +86,14 @@ def nf4_step(absmax: float, narrowest: bool = True) -> float:
 
 def float_spacing(value: float, precision: str) -> float:
     """Distance from `value` to the next larger number of a format (normal range): 2^(exponent - fraction bits)."""
+    return float(2.0 ** (math.floor(math.log2(abs(value))) - fraction_bits(precision)))
+
+
+def fraction_bits(precision: str) -> int:
+    """Explicit bits of a format's significand."""
     if precision not in FRACTION_BITS:
         raise ValueError(f"Unknown precision {precision!r}; known: {', '.join(FRACTION_BITS)}")
-    return float(2.0 ** (math.floor(math.log2(abs(value))) - FRACTION_BITS[precision]))
+    return FRACTION_BITS[precision]
 
 
 def code_entropy(counts: str) -> float:
@@ -149,6 +154,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
         int4_round,
         nf4_step,
         float_spacing,
+        fraction_bits,
         code_entropy,
         normal_share,
         equal_steps_tail_share,

@@ -10,6 +10,7 @@ from labs.formulas.lora import (
     linear_parameters,
     lora_layer_parameters,
     lora_parameters,
+    merge_flops,
     model_parameters,
     model_shape,
     weight_size,
@@ -81,6 +82,21 @@ def decode_step_time(
     """
     read = weight_size(model, "bf16", "GB") + adapters * adapter_size(model, targets, rank, "bf16", "GB") + kv_cache
     return 1000 * read / bandwidth
+
+
+def merge_teraflops(model: str, targets: str, rank: int) -> float:
+    """10^12 operations of computing W + s BA once."""
+    return merge_flops(model, targets, rank) / 1e12
+
+
+def merge_petaflops(model: str, targets: str, rank: int) -> float:
+    """The same in units of 10^15 operations."""
+    return merge_flops(model, targets, rank) / 1e15
+
+
+def merge_in_tokens(model: str, targets: str, rank: int) -> float:
+    """How many tokens a forward pass through the target layers could process for the operations of a merge: r + 1."""
+    return merge_flops(model, targets, rank) / (2 * linear_parameters(model, targets))
 
 
 def replicas_memory(model: str, tasks: int, precision: str = "bf16", unit: str = "GB") -> float:
@@ -257,6 +273,9 @@ FORMULAS: dict[str, Callable[..., float]] = {
         load_time,
         base_load_time,
         decode_step_time,
+        merge_teraflops,
+        merge_petaflops,
+        merge_in_tokens,
         replicas_memory,
         shared_base_memory,
         shared_base_saving_percent,

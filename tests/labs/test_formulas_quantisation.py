@@ -68,6 +68,10 @@ def test_float_spacing_is_the_distance_to_the_next_number(value, name):
     assert torch.nextafter(number, torch.tensor(math.inf, dtype=dtype)) == following
 
 
+def test_fraction_bits():
+    assert [formulas.fraction_bits(name) for name in ("fp32", "fp16", "bf16")] == [23, 10, 7]
+
+
 def test_code_entropy():
     assert formulas.code_entropy(",".join(["4"] * 16)) == 4
     assert formulas.code_entropy("8,4,2,2") == 1.75

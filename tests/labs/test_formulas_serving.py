@@ -38,6 +38,12 @@ def test_decoding_reads_the_weights_once():
     assert more == pytest.approx(6.738415616 + 10 * 8_388_608 / 2e9 + 1)
 
 
+def test_merging_costs_as_much_as_a_few_tokens():
+    assert formulas.merge_in_tokens("llama-2-7b", "all-linear", 16) == 17
+    assert formulas.merge_teraflops("llama-2-7b", "all-linear", 16) == pytest.approx(2 * 17 * 6_476_005_376 / 1e12)
+    assert formulas.merge_petaflops("llama-2-7b", "all-linear", 16) == pytest.approx(0.000220, abs=1e-6)
+
+
 def test_sharing_a_base():
     assert formulas.replicas_memory("llama-7b", 10) == pytest.approx(134.76831232)
     assert formulas.shared_base_memory("llama-7b", "q_proj,v_proj", 8, 10) == pytest.approx(13.476831232 + 0.08388608)
