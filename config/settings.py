@@ -136,6 +136,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "config.middleware.LimitForms",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -210,7 +211,10 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # bytes of one form; the longest honest answer is far below
+# Bytes of one form; the longest honest answer is far below. What an editor pastes by mistake has to reach the form, so
+# that the page can say what is wrong and still show it (config.middleware.LimitForms).
+FORM_LIMIT = 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = EDITOR_FORM_LIMIT = 8 * FORM_LIMIT
 
 # API -----------------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from django.urls import include, path
 from django.views.i18n import set_language
 
 from config import health
+from kb.editing.preview import preview
 from kb.urls import urlpatterns as kb_urls
 from labs.urls import claim_urls, lab_urls, run_urls
 from quiz.urls import attempt_urls, question_urls
@@ -19,6 +20,7 @@ urlpatterns = [
     path("login/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),
     path("language/", set_language, name="set_language"),
+    path("admin/preview/", preview, name="kb-preview"),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models import Model
 
 
 class KbConfig(AppConfig):
@@ -13,6 +14,16 @@ class KbConfig(AppConfig):
 
         for content_type in CONTENT_TYPES:
             registry.register(content_type)
+        registry.after_edit.append(_follow_edit)
         search.sources["point"] = search_source.point_documents
         register_inline("point", links.point_links)
         register_inline("reference", links.reference_links)
+
+
+def _follow_edit(row: Model) -> None:
+    """An edited point can be found at once."""
+    from kb.models import Point
+    from kb.search import refresh_index
+
+    if isinstance(row, Point):
+        refresh_index("point", [row.slug])

@@ -32,3 +32,11 @@ class ItemHistory(HistoricalRecords):
 
     def post_save(self, instance: models.Model, created: bool, using: str | None = None, **kwargs: Any) -> None:
         pass
+
+    def post_delete(self, instance: models.Model, using: str | None = None, **kwargs: Any) -> None:
+        from kb.content.registry import type_of
+        from kb.search import refresh_index
+
+        super().post_delete(instance, using=using, **kwargs)
+        content_type = type_of(instance)
+        refresh_index(content_type.kind, [getattr(instance, content_type.key)])

@@ -159,9 +159,13 @@ def refresh_index(kind: str, slugs: Collection[str]) -> None:
             "INSERT INTO kb_search(kb_search, rowid, title_words, body_words) VALUES ('delete', %s, %s, %s)", old
         )
     old.delete()
-    new = SearchDocument.objects.bulk_create([_row(document) for document in sources[kind](slugs)], batch_size=500)
+    new = SearchDocument.objects.bulk_create([_row(document) for document in _offered(kind, slugs)], batch_size=500)
     if connection.vendor == "sqlite":
         _tell_fts5("INSERT INTO kb_search(rowid, title_words, body_words) VALUES (%s, %s, %s)", new)
+
+
+def _offered(kind: str, slugs: Collection[str]) -> Iterable[Document]:
+    return sources[kind](slugs) if kind in sources else []
 
 
 def _tell_fts5(statement: str, rows: Iterable[SearchDocument]) -> None:

@@ -1,6 +1,12 @@
+from typing import Any
+
 from django.contrib import admin
 
+from kb.editing.admin import ItemAdmin
+from kb.editing.fields import WordsField
+from kb.editing.forms import ItemForm
 from labs.models import Claim, Run
+from labs.sources import claim_source
 
 
 @admin.register(Run)
@@ -18,8 +24,16 @@ class RunAdmin(admin.ModelAdmin):
         return False
 
 
+class ClaimForm(ItemForm):
+    settles = WordsField()
+
+    def make_source(self) -> Any:
+        return claim_source(self.instance)
+
+
 @admin.register(Claim)
-class ClaimAdmin(admin.ModelAdmin):
+class ClaimAdmin(ItemAdmin):
+    form = ClaimForm
     list_display = ["slug", "topic", "method", "verdict"]
     list_filter = ["verdict", "method", "topic"]
     list_select_related = ["topic"]

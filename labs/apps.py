@@ -39,6 +39,7 @@ def _import_evidence(folder: Path) -> None:
 def _follow_edit(row: Model) -> None:
     """What follows from an edit: which claims a point shows, and the verdict of a claim."""
     from kb.models import Point
+    from kb.search import refresh_index
     from labs.models import Claim
     from labs.services import claims_recompute
     from labs.sources import link_points
@@ -47,3 +48,4 @@ def _follow_edit(row: Model) -> None:
         link_points([row])
     elif isinstance(row, Claim):
         claims_recompute([row])
+        refresh_index("claim", [row.slug])

@@ -31,8 +31,10 @@ def _link_all(folder: Path) -> None:
 
 def _follow_edit(row: Model) -> None:
     """Which claims an edited question shows."""
+    from kb.search import refresh_index
     from quiz.models import Question
     from quiz.sources import link_questions
 
     if isinstance(row, Question):
         link_questions([row])
+        refresh_index("question", [row.slug, *row.descendants.values_list("slug", flat=True)])

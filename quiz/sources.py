@@ -22,7 +22,7 @@ SPEC_FIELDS = {"steps", "cloze", "draw", "let", "result", "value", "unit", "tole
 
 
 def save_questions(sources: list[QuestionSource]) -> None:
-    saver = _Saver()
+    saver = _Saver(Question.objects.in_bulk(field_name="slug"))
     for source in sources:
         question = saver.save(source, None)
         _save_follow_ups(saver, source, question)
@@ -32,9 +32,9 @@ def save_questions(sources: list[QuestionSource]) -> None:
 class _Saver:
     """Writes questions and follow-ups one by one, knowing every row that they may refer to."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: dict[str, Question]) -> None:
         self.topics, self.points = ids_by_slug(Topic), ids_by_slug(Point)
-        self.rows = Question.objects.in_bulk(field_name="slug")
+        self.rows = rows
 
     def save(self, source: AnswerableSource, parent: Question | None, position: int = 0) -> Question:
         """The row of a question or, with a parent, of a follow-up."""
@@ -68,7 +68,7 @@ class _Saver:
 
 def apply_question(row: Question, source: AnswerableSource) -> None:
     """Write an edited question or follow-up back to its row."""
-    _Saver().apply(row, source)
+    _Saver({}).apply(row, source)
     row.descendants.update(status=row.status, topic=row.topic_id)
 
 
@@ -246,6 +246,7 @@ CONTENT_TYPES = [
         model=Question,
         source_of=question_source,
         apply=apply_question,
+        schema_of=lambda row: FollowUpSource if row.parent_id else QuestionSource,
         parts=parts_of,
         folder="questions",
         path=lambda source: f"questions/{source.topic}/{source.slug}.yaml",

@@ -103,9 +103,8 @@ def _pieces(old: list[str], new: list[str]) -> Iterator[tuple[Operation, str]]:
         if operation == "equal":
             yield "same", _around(old[a:b], is_first=a == 0, is_last=b == len(old))
         else:
-            yield from (
-                (sign, text) for sign, text in (("gone", "".join(old[a:b])), ("new", "".join(new[c:d]))) if text
-            )
+            both: list[tuple[Operation, str]] = [("gone", "".join(old[a:b])), ("new", "".join(new[c:d]))]
+            yield from (piece for piece in both if piece[1])
 
 
 def _around(words: list[str], *, is_first: bool, is_last: bool) -> str:

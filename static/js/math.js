@@ -1,7 +1,7 @@
 // Typesets the formulas that the server marked with class "arithmatex": \(…\) in a line, \[…\] on their own.
 const OPTIONS = { trust: false, throwOnError: false, maxExpand: 300 };
 
-function typeset(root) {
+export function typeset(root) {
   for (const element of root.querySelectorAll(".arithmatex:not([data-typeset])")) {
     const source = element.textContent.trim();
     const formula = source.replace(/^\\[([]|\\[)\]]$/g, "");
