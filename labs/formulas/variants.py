@@ -32,6 +32,12 @@ def adalora_progress(step: int, warmup: int, final: int, total: int) -> float:
     return min(1.0, max(0.0, (step - warmup) / (total - final - warmup)))
 
 
+def linear_budget(initial_rank: int, target_rank: int, step: int, warmup: int, final: int, *, total: int) -> float:
+    """The same budget on a straight line, for contrast with AdaLoRA's cubic."""
+    progress = adalora_progress(step, warmup, final, total)
+    return initial_rank + (target_rank - initial_rank) * progress
+
+
 def adalora_score(singular_value: float, left_sum: float, right_sum: float, rows: int, columns: int) -> float:
     """Importance of a triplet: s(lambda) + the means of s over its two vectors (Zhang et al. 2023, equation 7)."""
     return singular_value + left_sum / rows + right_sum / columns
@@ -45,6 +51,11 @@ def rank_sum(first: int, second: int, third: int) -> int:
 def dora_length(base_x: float, base_y: float, change_x: float, change_y: float) -> float:
     """Length of a two-dimensional weight vector after a change."""
     return math.hypot(base_x + change_x, base_y + change_y)
+
+
+def changed_component(base: float, change: float) -> float:
+    """One component of a weight vector after an additive change, as LoRA makes it."""
+    return base + change
 
 
 def dora_component(magnitude: float, base_x: float, base_y: float, change_x: float, change_y: float) -> float:
@@ -139,6 +150,11 @@ def galore_state_values(d_in: int, d_out: int, rank: int) -> int:
 def adam_state_values(d_in: int, d_out: int) -> int:
     """Values that Adam keeps for a whole weight matrix."""
     return 2 * d_in * d_out
+
+
+def lora_state_values(d_in: int, d_out: int, rank: int) -> int:
+    """Values that Adam keeps for LoRA's A and B: two a parameter."""
+    return 2 * lora_layer_parameters(d_in, d_out, rank)
 
 
 def galore_saving(d_in: int, d_out: int, rank: int) -> float:
@@ -283,9 +299,11 @@ FORMULAS: dict[str, Callable[..., float]] = {
     for function in (
         adalora_budget,
         adalora_progress,
+        linear_budget,
         adalora_score,
         rank_sum,
         dora_length,
+        changed_component,
         dora_component,
         direction_change,
         vera_layer_parameters,
@@ -304,6 +322,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
         hra_layer_parameters,
         galore_state_values,
         adam_state_values,
+        lora_state_values,
         galore_saving,
         time_ratio,
         ia3_parameters,

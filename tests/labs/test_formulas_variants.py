@@ -15,6 +15,7 @@ def test_adalora_budget_falls_along_a_cubic():
     assert formulas.adalora_budget(12, 8, 400, 200, 400, total=1000) == 8.5
     assert formulas.adalora_budget(12, 8, 601, 200, 400, total=1000) == 8
     assert formulas.adalora_progress(400, 200, 400, 1000) == 0.5
+    assert formulas.linear_budget(12, 8, 400, 200, 400, total=1000) == 10
     assert formulas.adalora_progress(900, 200, 400, 1000) == 1
 
 
@@ -26,6 +27,7 @@ def test_adalora_score_adds_means():
 def test_dora_keeps_the_length_that_it_is_given():
     # (3, 4) + (3, 4) points the same way, so magnitude 5 gives the old vector back
     assert formulas.dora_length(3, 4, 3, 4) == 10
+    assert formulas.changed_component(3, -1) == 2
     assert formulas.dora_component(5, 3, 4, 3, 4) == 3
     assert formulas.direction_change(3, 4, 3, 4) == pytest.approx(0)
     assert formulas.direction_change(1, 0, -1, 1) == pytest.approx(1)
@@ -62,6 +64,7 @@ def test_convolutions():
 def test_galore_projects_the_short_side():
     # 4096 x 11008, rank 128: 4096 · 128 + 2 · 128 · 11008
     assert formulas.galore_state_values(11008, 4096, 128) == 524_288 + 2_818_048
+    assert formulas.lora_state_values(11008, 4096, 128) == 2 * 128 * 15_104
     assert formulas.galore_saving(11008, 4096, 128) == pytest.approx(90_177_536 / 3_342_336)
 
 
