@@ -5,6 +5,7 @@ from django.views.i18n import set_language
 
 from config import health
 from kb.editing.preview import preview
+from kb.editing.reports import report
 from kb.urls import urlpatterns as kb_urls
 from labs.urls import claim_urls, lab_urls, run_urls
 from quiz.urls import attempt_urls, question_urls
@@ -16,6 +17,7 @@ urlpatterns = [
     path("labs/", include(lab_urls)),
     path("runs/", include(run_urls)),
     path("claims/", include(claim_urls)),
+    path("report/<str:kind>/<slug:slug>/", report, name="kb-report"),
     path("api/v1/", include("config.api")),
     path("login/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),

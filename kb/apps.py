@@ -9,12 +9,14 @@ class KbConfig(AppConfig):
     def ready(self) -> None:
         from kb import links, search, search_source
         from kb.content import registry
+        from kb.editing import dashboard
         from kb.markup import register_inline
         from kb.sources import CONTENT_TYPES
 
         for content_type in CONTENT_TYPES:
             registry.register(content_type)
         registry.after_edit.append(_follow_edit)
+        dashboard.panels += [dashboard.open_reports, dashboard.waiting_points, dashboard.untranslated_points]
         search.sources["point"] = search_source.point_documents
         register_inline("point", links.point_links)
         register_inline("reference", links.reference_links)

@@ -1,5 +1,6 @@
 """Topics, references and knowledge points."""
 
+from django.conf import settings
 from django.db import models
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -153,3 +154,40 @@ class ContentImport(models.Model):
 
     def __str__(self) -> str:
         return f"{self.created_at:%Y-%m-%d %H:%M} {self.digest[:12]}"
+
+
+class ErrorReport(models.Model):
+    """What a reader says is wrong with an item; it waits in the editors' queue."""
+
+    MAX_TEXT = 2000  # characters
+
+    OPEN, FIXED, DISMISSED = "open", "fixed", "dismissed"
+    STATES = [(OPEN, _("open")), (FIXED, _("fixed")), (DISMISSED, _("dismissed"))]
+
+    kind = models.CharField(max_length=20)  # point, question, claim
+    slug = models.CharField(max_length=80)
+    url = models.CharField(max_length=200)
+    language = models.CharField(max_length=2)
+    text = models.TextField()
+    reporter = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True)
+    status = models.CharField(max_length=10, choices=STATES, default=OPEN)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.slug}: {self.text[:60]}"
+
+
+class PendingImport(models.Model):
+    """A table that an editor uploaded and has seen the effect of, until it is confirmed."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)
+    kind = models.CharField(max_length=40)
+    name = models.CharField(max_length=200)
+    data = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.name

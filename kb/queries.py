@@ -30,10 +30,11 @@ def resolver_for(*texts: tuple[Any, Iterable[str]]) -> Resolver:
     return resolver
 
 
-def point_by_slug(slug: str) -> QuerySet[Point]:
-    """The point with its published neighbours and the claims that it shows."""
+def point_by_slug(slug: str, *, with_drafts: bool = False) -> QuerySet[Point]:
+    """The point with its published neighbours and the claims that it shows; editors see it before it is published."""
+    rows = Point.objects.all() if with_drafts else published_points()
     near = (Prefetch(name, queryset=published_points()) for name in ("prerequisites", "leads_to"))
-    return published_points().filter(slug=slug).select_related("topic").prefetch_related(*near, "claims")
+    return rows.filter(slug=slug).select_related("topic").prefetch_related(*near, "claims")
 
 
 def reading_order() -> list[Point]:
@@ -59,6 +60,8 @@ def reading_order() -> list[Point]:
 def neighbours(point: Point) -> tuple[Point | None, Point | None]:
     """What comes before and after a point in reading order."""
     order = reading_order()
+    if point not in order:  # a draft
+        return None, None
     place = order.index(point)
     return (order[place - 1] if place else None), (order[place + 1] if place + 1 < len(order) else None)
 

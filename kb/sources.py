@@ -36,9 +36,7 @@ def texts_of_row(row: models.Model, *fields: str) -> dict[str, Text]:
 
 
 def write_columns(row: models.Model, values: dict[str, Any]) -> None:
-    """Save a row, unless it holds these values already."""
-    if row.pk and all(getattr(row, name) == value for name, value in values.items()):
-        return
+    """Save a row, new or not, with these values."""
     for name, value in values.items():
         setattr(row, name, value)
     row.save()
@@ -106,8 +104,15 @@ def apply_point(row: Point, source: PointSource) -> None:
 
 
 def load_points() -> list[PointSource]:
-    rows = Point.objects.select_related("topic").prefetch_related("prerequisites")
-    return [point_source(row) for row in rows]
+    return [point_source(row) for row in stored_points()]
+
+
+def stored_points() -> models.QuerySet[Point]:
+    return Point.objects.select_related("topic").prefetch_related("prerequisites")
+
+
+def new_point(slug: str, values: dict[str, Any]) -> Point:
+    return Point(slug=slug, topic=Topic.objects.filter(slug=str(values.get("topic", ""))).first())
 
 
 def point_source(row: Point, prerequisites: Iterable[Point] | None = None) -> PointSource:
@@ -188,6 +193,8 @@ CONTENT_TYPES = [
         model=Point,
         source_of=point_source,
         apply=apply_point,
+        rows=stored_points,
+        new_row=new_point,
         folder="points",
         path=lambda source: f"points/{source.topic}/{source.slug}.yaml",
         check_one=check_point,

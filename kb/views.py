@@ -41,7 +41,7 @@ def topic(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 def point(request: HttpRequest, slug: str) -> HttpResponse:
     """A point with its contents, its place in the reading order, and what refers to it."""
-    point = get_object_or_404(point_by_slug(slug))
+    point = get_object_or_404(point_by_slug(slug, with_drafts=request.user.is_staff))
     questions = point.questions.filter(PUBLISHED)
     asked = ((question, ["prompt"]) for question in questions)
     proved = ((claim, ["statement"]) for claim in point.claims.all())

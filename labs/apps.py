@@ -10,7 +10,9 @@ class LabsConfig(AppConfig):
     def ready(self) -> None:
         from kb import search
         from kb.content import registry
+        from kb.editing import dashboard
         from kb.markup import register_inline
+        from labs import panels
         from labs.chips import claim_chips
         from labs.search_source import claim_documents, lab_documents
         from labs.services import evidence_code
@@ -22,6 +24,7 @@ class LabsConfig(AppConfig):
         registry.code_versions.append(evidence_code)
         registry.after_import.append(_import_evidence)
         registry.after_edit.append(_follow_edit)
+        dashboard.panels += [panels.awaiting_claims, panels.untranslated_claims]
         search.sources |= {"claim": claim_documents, "lab": lab_documents}
         register_inline("claim", claim_chips)
 

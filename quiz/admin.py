@@ -9,12 +9,13 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from kb.editing.admin import PartInline, StatusAdmin
+from kb.editing.admin import PartInline
 from kb.editing.fields import WordsField
 from kb.editing.forms import InlineForm, ItemForm
+from kb.editing.table_admin import TableAdmin
 from quiz.models import Attempt, Choice, Question, RubricPoint
 from quiz.queries import follow_up_tree
-from quiz.sources import SPEC_FIELDS, question_source
+from quiz.sources import SPEC_FIELDS, below_parent, question_source
 
 
 class RubricForm(InlineForm):
@@ -42,10 +43,7 @@ class QuestionForm(ItemForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.parent and not self.instance.pk:
-            root = self.parent.root or self.parent
-            self.instance.parent, self.instance.root = self.parent, root
-            self.instance.topic, self.instance.status = root.topic, root.status
-            self.instance.position = self.parent.follow_ups.count()
+            below_parent(self.instance, self.parent)
 
     def make_source(self) -> Any:
         return question_source(
@@ -62,7 +60,7 @@ TEXTS = [f"{name}_{language}" for name in ("prompt", "short", "answer") for lang
 
 
 @admin.register(Question)
-class QuestionAdmin(StatusAdmin):
+class QuestionAdmin(TableAdmin):
     """A question with its rubric and choices; each follow-up has a page of its own and hangs below its parent."""
 
     form = QuestionForm

@@ -10,7 +10,9 @@ class QuizConfig(AppConfig):
     def ready(self) -> None:
         from kb import search
         from kb.content import registry
+        from kb.editing import dashboard
         from kb.markup import register_inline
+        from quiz import panels
         from quiz.links import question_links
         from quiz.search_source import question_documents
         from quiz.sources import CONTENT_TYPES
@@ -19,6 +21,7 @@ class QuizConfig(AppConfig):
             registry.register(content_type)
         registry.after_import.append(_link_all)
         registry.after_edit.append(_follow_edit)
+        dashboard.panels += [panels.failed_questions, panels.waiting_questions, panels.untranslated_questions]
         search.sources["question"] = question_documents
         register_inline("question", question_links)
 

@@ -27,11 +27,12 @@ def topics_with_questions() -> QuerySet[Topic]:
     return Topic.objects.filter(questions__parent=None).distinct().prefetch_related(prefetch)
 
 
-def question_by_slug(slug: str) -> Question:
-    """The question with what its pages show, or Http404."""
+def question_by_slug(slug: str, *, with_drafts: bool = False) -> Question:
+    """The question with what its pages show, or Http404; editors see it before it is published."""
+    visible = [Status.PUBLISHED, Status.DRAFT, Status.REVIEW] if with_drafts else [Status.PUBLISHED]
     shown = ("rubric", "choices", "follow_ups", "points")
     found = Question.objects.select_related("topic", "parent", "root").prefetch_related(*shown)
-    question = found.filter(slug=slug, status=Status.PUBLISHED).first()
+    question = found.filter(slug=slug, status__in=visible).first()
     if question is None:
         raise Http404(f"No question {slug!r}")
     return question

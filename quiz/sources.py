@@ -9,6 +9,7 @@ from django.db.models import ProtectedError, QuerySet
 
 from kb.content.checks import Finding, Items, Known, check_known
 from kb.content.registry import ContentType, Problem
+from kb.editing.checks import ItemRefused
 from kb.models import Point, Status, Topic
 from kb.sources import ids_by_slug, text_columns, text_of, texts_of_row
 from kb.text import LANGUAGES
@@ -142,6 +143,37 @@ def stored_questions() -> QuerySet[Question]:
     return rows.prefetch_related("rubric", "choices", "points")
 
 
+def rows_in_trees() -> list[Question]:
+    """Every question, each followed by its follow-ups."""
+    rows = list(stored_questions().select_related("topic", "parent").order_by("topic__position", "position", "slug"))
+    children: dict[int | None, list[Question]] = defaultdict(list)
+    for row in rows:
+        children[row.parent_id].append(row)
+
+    def below(parent_id: int | None) -> list[Question]:
+        return [found for row in children[parent_id] for found in (row, *below(row.pk))]
+
+    return below(None)
+
+
+def new_question(slug: str, values: dict[str, Any]) -> Question:
+    """A row that is not saved yet, below its parent if it names one."""
+    if not values.get("parent"):
+        return Question(slug=slug, topic=Topic.objects.filter(slug=str(values.get("topic", ""))).first())
+    parent = Question.objects.select_related("root", "topic").filter(slug=str(values["parent"])).first()
+    if parent is None:
+        raise ItemRefused([Finding("parent", "parent", f"there is no question {values['parent']!r}")])
+    return below_parent(Question(slug=slug), parent)
+
+
+def below_parent(row: Question, parent: Question) -> Question:
+    """The row as the last follow-up of a question."""
+    root = parent.root or parent
+    row.parent, row.root, row.topic, row.status = parent, root, root.topic, root.status
+    row.position = parent.follow_ups.count()
+    return row
+
+
 def _with_follow_ups(row: Question, children: dict[int | None, list[Question]]) -> Any:
     below = [_with_follow_ups(child, children) for child in children[row.pk]]
     return question_source(row, follow_ups=below)
@@ -247,6 +279,10 @@ CONTENT_TYPES = [
         source_of=question_source,
         apply=apply_question,
         schema_of=lambda row: FollowUpSource if row.parent_id else QuestionSource,
+        schemas=(QuestionSource, FollowUpSource),
+        has_tree=True,
+        rows=rows_in_trees,
+        new_row=new_question,
         parts=parts_of,
         folder="questions",
         path=lambda source: f"questions/{source.topic}/{source.slug}.yaml",

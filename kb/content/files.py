@@ -90,7 +90,7 @@ def _compose(path: Path, name: str, tree: Tree) -> yaml.Node | None:
             tree.problems.append(Problem(name, 1, "too-large", message))
             return None
         text = path.read_text(encoding="utf-8")
-        if refusal := _refusal(text):
+        if refusal := yaml_refusal(text):
             line, message = refusal
             tree.problems.append(Problem(name, line, "yaml", message))
             return None
@@ -108,7 +108,7 @@ def _compose(path: Path, name: str, tree: Tree) -> yaml.Node | None:
     return node
 
 
-def _refusal(text: str) -> tuple[int, str] | None:
+def yaml_refusal(text: str) -> tuple[int, str] | None:
     """What must not reach the composer: aliases (they can make a small file huge), a nest that exhausts its stack."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):

@@ -59,6 +59,11 @@ class ContentType:
     model: type[Model]
     source_of: Callable[[Any], Any]
     apply: Callable[[Any, Any], None]
+    schema_of: Callable[[Any], type[Source]] | None = None  # where rows of one model have several …
+    schemas: tuple[type[Source], ...] = ()  # … all of them
+    has_tree: bool = False  # rows hang below a parent
+    rows: Callable[[], Iterable[Any]] | None = None  # for tables: every row, parents first
+    new_row: Callable[[str, dict[str, Any]], Any] | None = None  # for tables: an unsaved row with this key
     parts: Callable[[Any], list[Any]] = lambda source: [source]
     folder: str = ""
     file: str = ""
@@ -74,6 +79,15 @@ class ContentType:
     def keys_of(self, source: Any) -> list[str]:
         """What texts may call an item by: its own slug, and those of what it holds."""
         return self.keys(source) if self.keys else [getattr(source, self.key)]
+
+    @property
+    def kind(self) -> str:
+        """The singular: what texts, search and reports call one item."""
+        return self.name.removesuffix("s")
+
+    def parse(self, row: Model, document: dict[str, Any]) -> Source:
+        """The source in a version of the row; ValidationError when schemas have changed since."""
+        return (self.schema_of(row) if self.schema_of else self.schema).model_validate(document)
 
     @property
     def has_order(self) -> bool:
@@ -105,6 +119,10 @@ def type_of(row: Model | type[Model]) -> ContentType:
     """The content type whose items are rows of this model."""
     model = row if isinstance(row, type) else type(row)
     return next(content_type for content_type in _types.values() if content_type.model is model)
+
+
+def type_named(name: str) -> ContentType:
+    return _types[name]
 
 
 def content_types() -> list[ContentType]:

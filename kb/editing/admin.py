@@ -108,7 +108,7 @@ class ItemAdmin(admin.ModelAdmin):
         page = Paginator(row.history.select_related("history_user"), VERSIONS_PER_PAGE).get_page(request.GET.get("p"))
         versions = list(page)
         older = list(row.history.all()[page.end_index() : page.end_index() + 1])
-        for version, before in zip(versions, [*versions[1:], *(older or [None])], strict=True):
+        for version, before in zip(versions, [*versions[1:], *(older or [None])], strict=False):
             version.changes = changes_between(before.document, version.document) if before else []
         context = {
             **self.admin_site.each_context(request),

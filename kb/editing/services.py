@@ -24,7 +24,6 @@ def item_save(row: Any, source: Any, *, user: User | None, before: dict[str, Any
     is_new = row.pk is None
     if before and not row.history.exists():
         versions_record([(row, before, True)], reason="import")
-    row.save()  # a form has set the columns already, so that `apply` would see nothing to do
     type_of(row).apply(row, source)
     version_record(row, user=user, reason=reason, is_new=is_new)
     item_follow(row)

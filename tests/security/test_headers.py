@@ -38,12 +38,15 @@ PUBLIC = [
     *("/labs/", "/labs/rank-sweep/", "/labs/merge-check/", "/labs/rank-sweep/?preset=standard"),
     *("/claims/", "/claims/measured/", "/claims/sized/", "/runs/{reference}/", "/runs/{reference}/progress/"),
     *("/search/", "/search/?q=rank", "/search/?q=<script>alert(1)</script>", "/search/?q=%22%20onclick=alert(1)%20x"),
+    *("/report/point/rank/", "/report/question/why/", "/report/claim/sized/", "/report/claim/nothing/"),
     *("/login/", "/nothing/", "/api/v1/claims/", "/api/v1/schema/", "/healthz"),
 ]
 OWN = ["/runs/", "/runs/{own}/", "/runs/{waiting}/", "/attempts/{attempt}/", "/attempts/{graded}/"]
 ADMIN = [
     *("/admin/", "/admin/kb/point/", "/admin/kb/point/{point}/change/", "/admin/kb/point/add/"),
     *("/admin/quiz/question/", "/admin/quiz/question/{question}/change/", "/admin/labs/run/", "/admin/labs/claim/"),
+    *("/admin/kb/point/{point}/history/", "/admin/quiz/question/{question}/history/", "/admin/kb/errorreport/"),
+    *("/admin/quiz/question/import/", "/admin/kb/topic/", "/admin/quiz/question/add/?parent={question}"),
     *("/admin/labs/run/{reference}/change/", "/admin/auth/user/", "/admin/quiz/attempt/{attempt}/change/"),
 ]
 

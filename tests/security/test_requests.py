@@ -90,6 +90,9 @@ def writes(alice) -> list[str]:
         reverse("login"),
         reverse("logout"),
         reverse("set_language"),
+        reverse("kb-report", args=["question", question.slug]),
+        reverse("kb-preview"),
+        reverse("admin:quiz_question_change", args=[question.pk]),
         "/api/v1/runs/",
         f"/api/v1/runs/{run.pk}/cancel/",
     ]
