@@ -15,7 +15,7 @@ from labs.formulas.lora import (
 
 
 def adalora_budget(initial_rank: int, target_rank: int, step: int, warmup: int, final: int, *, total: int) -> float:
-    """Average rank a matrix at `step`: b_T + (b_0 - b_T) (1 - t')^3 (Zhang et al. 2023, equation 12).
+    """Average rank a matrix at `step`: b_T + (b_0 - b_T) (1 - t')^3 (Zhang et al. 2023, section 3.3).
 
     t' runs from 0 at `warmup` to 1 at `total` - `final`; before and after the budget is constant.
     """
@@ -39,7 +39,7 @@ def linear_budget(initial_rank: int, target_rank: int, step: int, warmup: int, f
 
 
 def adalora_score(singular_value: float, left_sum: float, right_sum: float, rows: int, columns: int) -> float:
-    """Importance of a triplet: s(lambda) + the means of s over its two vectors (Zhang et al. 2023, equation 7)."""
+    """Importance of a triplet: s(lambda) + the means of s over its two vectors (Zhang et al. 2023, section 3.2)."""
     return singular_value + left_sum / rows + right_sum / columns
 
 
