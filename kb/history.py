@@ -9,11 +9,13 @@ from typing import Any
 from django.db import models
 from simple_history.models import HistoricalRecords
 
+from kb.fields import OrderedJSONField
+
 
 class ItemVersion(models.Model):
     """What a version holds besides who made it, when and why: the item as plain data (kb.content.writer.canonical)."""
 
-    document = models.JSONField(default=dict)
+    document = OrderedJSONField(default=dict)
 
     class Meta:
         abstract = True

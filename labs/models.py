@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 
+from kb.fields import OrderedJSONField
 from kb.history import ItemHistory
 from kb.models import Point, Topic
 from labs.catalog import get_lab
@@ -176,7 +177,7 @@ class Claim(models.Model):
     place = models.CharField(max_length=200, blank=True)
     cited = models.FloatField(null=True, blank=True)
     settles = models.JSONField(default=list, blank=True)
-    checks = models.JSONField(default=list, blank=True)  # labs.schema.CheckSource, as written
+    checks = OrderedJSONField(default=list, blank=True)  # labs.schema.CheckSource, as written
     points = models.ManyToManyField(Point, related_name="claims", blank=True)  # those whose text shows the claim
 
     # Computed by labs.services.claims_recompute:

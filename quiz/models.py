@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.urls import reverse
 
+from kb.fields import OrderedJSONField
 from kb.history import ItemHistory
 from kb.models import Point, Status, Topic
 from labs.models import Claim
@@ -41,7 +42,7 @@ class Question(models.Model):
     when_en = models.TextField(blank=True)  # what in the answer triggers this follow-up
     when_zh = models.TextField(blank=True)
     # What a graded kind needs besides choices, as in its file: steps, cloze, draw, let, result, value, unit, slips …
-    spec = models.JSONField(default=dict, blank=True)
+    spec = OrderedJSONField(default=dict, blank=True)
     covers = models.JSONField(default=list, blank=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.PUBLISHED)  # a follow-up has its root's
     points = models.ManyToManyField(Point, related_name="questions", blank=True)
