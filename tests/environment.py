@@ -14,6 +14,8 @@ models = Path(os.environ.get("DATA_DIR") or "var").resolve() / "models"
 if models.is_dir():
     (data_dir / "models").symlink_to(models)
 
+# Playwright's synchronous API leaves an event loop in the thread, which Django would take for asynchronous code.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 os.environ["DATA_DIR"] = str(data_dir)
 os.environ["SECRET_KEY"] = "known to the tests only"
 os.environ["LAB_MODELS"] = "smollm2-135m,minilm-l6,tiny"
