@@ -8,6 +8,7 @@ letters in LaTeX are written out, so that `α/r` finds `\\frac{\\alpha}{r}`.
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection, models, transaction
 from django.db.models import Case, ExpressionWrapper, F, FloatField, Value, When
@@ -60,6 +61,9 @@ class Hit:
 
 # By kind, what gives all its documents, or those of some slugs. Each app adds its own in AppConfig.ready().
 sources: dict[str, Callable[..., Iterable[Document]]] = {}
+
+# What a search can be narrowed to within a kind: (heading, {facet: title}). Filled in AppConfig.ready() as well.
+facets: list[tuple[Any, dict[str, Any]]] = []
 
 
 # --- text -------------------------------------------------------------------------------------------------------------

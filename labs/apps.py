@@ -2,6 +2,7 @@ from pathlib import Path
 
 from django.apps import AppConfig
 from django.db.models import Model
+from django.utils.translation import gettext_lazy
 
 
 class LabsConfig(AppConfig):
@@ -13,7 +14,7 @@ class LabsConfig(AppConfig):
         from kb.editing import dashboard
         from kb.markup import register_inline
         from labs import panels
-        from labs.chips import claim_chips
+        from labs.chips import VERDICT_TITLES, claim_chips
         from labs.search_source import claim_documents, lab_documents
         from labs.services import evidence_code
         from labs.sources import CONTENT_TYPES, check_evidence
@@ -25,6 +26,7 @@ class LabsConfig(AppConfig):
         registry.after_import.append(_import_evidence)
         registry.after_edit.append(_follow_edit)
         dashboard.panels += [panels.awaiting_claims, panels.untranslated_claims]
+        search.facets.append((gettext_lazy("Verdict"), VERDICT_TITLES))
         search.sources |= {"claim": claim_documents, "lab": lab_documents}
         register_inline("claim", claim_chips)
 

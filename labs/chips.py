@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from django.utils.html import format_html, strip_tags
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 
 from kb.text import Language, pick
 from labs.models import Claim
@@ -24,15 +24,18 @@ def claim_value(claim: Claim) -> float | None:
     return None if expected is None else float(expected)
 
 
+VERDICT_TITLES = {
+    Claim.REPRODUCED: _("reproduced"),
+    Claim.REFUTED: _("refuted"),
+    Claim.PARTLY: _("partly true"),
+    Claim.CITED: _("cited"),
+    Claim.UNSUPPORTED: _("unsupported"),
+    Claim.AWAITING: _("awaiting run"),
+}
+
+
 def verdict_title(verdict: str) -> str:
-    return {
-        Claim.REPRODUCED: _("reproduced"),
-        Claim.REFUTED: _("refuted"),
-        Claim.PARTLY: _("partly true"),
-        Claim.CITED: _("cited"),
-        Claim.UNSUPPORTED: _("unsupported"),
-        Claim.AWAITING: _("awaiting run"),
-    }[verdict]
+    return str(VERDICT_TITLES[verdict])
 
 
 def claim_chip(claim: Claim, language: Language) -> str:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 from django.apps import AppConfig
 from django.db.models import Model
+from django.utils.translation import gettext_lazy
 
 
 class QuizConfig(AppConfig):
@@ -14,7 +15,7 @@ class QuizConfig(AppConfig):
         from kb.markup import register_inline
         from quiz import panels
         from quiz.links import question_links
-        from quiz.search_source import question_documents
+        from quiz.search_source import KIND_TITLES, question_documents
         from quiz.sources import CONTENT_TYPES
 
         for content_type in CONTENT_TYPES:
@@ -22,6 +23,7 @@ class QuizConfig(AppConfig):
         registry.after_import.append(_link_all)
         registry.after_edit.append(_follow_edit)
         dashboard.panels += [panels.failed_questions, panels.waiting_questions, panels.untranslated_questions]
+        search.facets.append((gettext_lazy("Kind of question"), KIND_TITLES))
         search.sources["question"] = question_documents
         register_inline("question", question_links)
 

@@ -2,10 +2,22 @@
 
 from collections.abc import Collection, Iterator
 
+from django.utils.translation import pgettext_lazy
+
 from kb.models import Status
 from kb.search import Document
 from kb.text import LANGUAGES, pick
 from quiz.models import Question
+
+KIND_TITLES = {
+    Question.OPEN: pgettext_lazy("kind of question", "open"),
+    Question.SINGLE: pgettext_lazy("kind of question", "single choice"),
+    Question.MULTI: pgettext_lazy("kind of question", "multiple choice"),
+    Question.NUMERIC: pgettext_lazy("kind of question", "numeric"),
+    Question.PARAMETRIC: pgettext_lazy("kind of question", "with fresh numbers"),
+    Question.ORDER: pgettext_lazy("kind of question", "put in order"),
+    Question.CLOZE: pgettext_lazy("kind of question", "cloze"),
+}
 
 
 def question_documents(slugs: Collection[str] | None = None) -> Iterator[Document]:
