@@ -23,7 +23,7 @@ class RankSweepParameters(Parameters):
         Text(en="The language model that the adapters are trained on.", zh="在其上训练适配器的语言模型。"),
     )
     ranks: list[Annotated[int, Field(ge=1, le=256)]] = parameter(
-        [1, 8, 64],
+        [1, 64],
         Text(en="Ranks", zh="秩"),
         Text(en="Every rank r to train an adapter with, each once.", zh="要训练的各个秩 r，不可重复。"),
         min_length=1,

@@ -104,7 +104,7 @@ def test_every_preset_of_every_lab_is_a_valid_request_and_keeps_its_name(lab):
 
 def test_without_a_preset_the_labs_defaults_and_the_quick_seeds_count():
     request = run_request(lab_slug="rank-sweep", params={"steps": 7})
-    assert (request.params["steps"], request.params["ranks"], request.seeds) == (7, [1, 8, 64], [0])
+    assert (request.params["steps"], request.params["ranks"], request.seeds) == (7, [1, 64], [0])
 
 
 def test_parameters_go_over_the_preset():
