@@ -29,6 +29,11 @@ LONGEST_FORMULA = 8  # characters of a formula that still reads well in a line o
 # How much more a word in the title counts than one in the text, and a title that is the query itself.
 TITLE_WEIGHT = 8.0
 WHOLE_TITLE_WEIGHT = 4.0
+# A title that begins with the query is about it; one that only has it in passing may not be.
+FIRST_IN_TITLE_WEIGHT = 2.0
+# PostgreSQL's weights of body and title: its rank falls off so fast with every further occurrence that a larger
+# difference would let no text outweigh a title.
+POSTGRES_WEIGHTS = "{0.3, 0.3, 0.3, 1.0}"
 # Points explain, questions drill, claims prove: who searches for a term wants them in this order.
 KIND_WEIGHTS = {"point": 2.0, "lab": 1.2, "question": 1.0, "claim": 0.6}
 
@@ -216,7 +221,11 @@ def _boost(phrases: list[list[str]]) -> models.Expression:
     query = " ".join(word for phrase in phrases for word in phrase)
     kind = Case(*(When(kind=k, then=Value(w)) for k, w in KIND_WEIGHTS.items()), default=Value(1.0))
     share = Value(float(len(query))) / Cast(Length("title_words"), FloatField())
-    title = Case(When(title_words__contains=query, then=1.0 + WHOLE_TITLE_WEIGHT * share), default=Value(1.0))
+    title = Case(
+        When(title_words__startswith=query, then=FIRST_IN_TITLE_WEIGHT + WHOLE_TITLE_WEIGHT * share),
+        When(title_words__contains=query, then=1.0 + WHOLE_TITLE_WEIGHT * share),
+        default=Value(1.0),
+    )
     return ExpressionWrapper(kind * title, output_field=FloatField())
 
 
@@ -232,8 +241,7 @@ def _postgres(rows: models.QuerySet[SearchDocument], phrases: list[list[str]]) -
     *whole, last = [" <-> ".join(_quoted(word) for word in phrase) for phrase in phrases]
     query = " & ".join([f"({phrase})" for phrase in whole] + [f"({last}:*)"])
     where = "kb_searchdocument.vector @@ to_tsquery('english', %s)"
-    weights = f"'{{0.1, 0.1, 0.1, {TITLE_WEIGHT / 10}}}'"
-    rank = f"ts_rank({weights}, kb_searchdocument.vector, to_tsquery('english', %s), 1)"
+    rank = f"ts_rank('{POSTGRES_WEIGHTS}', kb_searchdocument.vector, to_tsquery('english', %s))"
     score = RawSQL(rank, [query], output_field=FloatField())  # noqa: S611 (the query is a parameter)
     return rows.extra(where=[where], params=[query]).annotate(score=score)  # noqa: S610
 
