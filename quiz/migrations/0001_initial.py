@@ -7,101 +7,198 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('kb', '0001_initial'),
-        ('labs', '0001_initial'),
+        ("kb", "0001_initial"),
+        ("labs", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Question',
+            name="Question",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(max_length=80, unique=True)),
-                ('kind', models.CharField(choices=[('open', 'open'), ('single', 'single'), ('multi', 'multi'), ('numeric', 'numeric'), ('parametric', 'parametric'), ('order', 'order'), ('cloze', 'cloze')], default='open', max_length=20)),
-                ('difficulty', models.PositiveSmallIntegerField()),
-                ('position', models.PositiveIntegerField(default=0)),
-                ('prompt_en', models.TextField(blank=True)),
-                ('prompt_zh', models.TextField(blank=True)),
-                ('short_en', models.TextField(blank=True)),
-                ('short_zh', models.TextField(blank=True)),
-                ('answer_en', models.TextField(blank=True)),
-                ('answer_zh', models.TextField(blank=True)),
-                ('mistakes', models.JSONField(blank=True, default=list)),
-                ('when_en', models.TextField(blank=True)),
-                ('when_zh', models.TextField(blank=True)),
-                ('spec', models.JSONField(blank=True, default=dict)),
-                ('covers', models.JSONField(blank=True, default=list)),
-                ('status', models.CharField(choices=[('draft', 'draft'), ('review', 'in review'), ('published', 'published'), ('retired', 'retired')], default='published', max_length=10)),
-                ('claims', models.ManyToManyField(blank=True, related_name='questions', to='labs.claim')),
-                ('parent', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='follow_ups', to='quiz.question')),
-                ('points', models.ManyToManyField(blank=True, related_name='questions', to='kb.point')),
-                ('root', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='descendants', to='quiz.question')),
-                ('topic', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='questions', to='kb.topic')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("slug", models.SlugField(max_length=80, unique=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("open", "open"),
+                            ("single", "single"),
+                            ("multi", "multi"),
+                            ("numeric", "numeric"),
+                            ("parametric", "parametric"),
+                            ("order", "order"),
+                            ("cloze", "cloze"),
+                        ],
+                        default="open",
+                        max_length=20,
+                    ),
+                ),
+                ("difficulty", models.PositiveSmallIntegerField()),
+                ("position", models.PositiveIntegerField(default=0)),
+                ("prompt_en", models.TextField(blank=True)),
+                ("prompt_zh", models.TextField(blank=True)),
+                ("short_en", models.TextField(blank=True)),
+                ("short_zh", models.TextField(blank=True)),
+                ("answer_en", models.TextField(blank=True)),
+                ("answer_zh", models.TextField(blank=True)),
+                ("mistakes", models.JSONField(blank=True, default=list)),
+                ("when_en", models.TextField(blank=True)),
+                ("when_zh", models.TextField(blank=True)),
+                ("spec", models.JSONField(blank=True, default=dict)),
+                ("covers", models.JSONField(blank=True, default=list)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("draft", "draft"),
+                            ("review", "in review"),
+                            ("published", "published"),
+                            ("retired", "retired"),
+                        ],
+                        default="published",
+                        max_length=10,
+                    ),
+                ),
+                ("claims", models.ManyToManyField(blank=True, related_name="questions", to="labs.claim")),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="follow_ups",
+                        to="quiz.question",
+                    ),
+                ),
+                ("points", models.ManyToManyField(blank=True, related_name="questions", to="kb.point")),
+                (
+                    "root",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="descendants",
+                        to="quiz.question",
+                    ),
+                ),
+                (
+                    "topic",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="questions", to="kb.topic"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['topic__position', 'position', 'slug'],
+                "ordering": ["topic__position", "position", "slug"],
             },
         ),
         migrations.CreateModel(
-            name='Choice',
+            name="Choice",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveSmallIntegerField()),
-                ('is_correct', models.BooleanField(default=False)),
-                ('text_en', models.TextField(blank=True)),
-                ('text_zh', models.TextField(blank=True)),
-                ('feedback_en', models.TextField(blank=True)),
-                ('feedback_zh', models.TextField(blank=True)),
-                ('question', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='choices', to='quiz.question')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("position", models.PositiveSmallIntegerField()),
+                ("is_correct", models.BooleanField(default=False)),
+                ("text_en", models.TextField(blank=True)),
+                ("text_zh", models.TextField(blank=True)),
+                ("feedback_en", models.TextField(blank=True)),
+                ("feedback_zh", models.TextField(blank=True)),
+                (
+                    "question",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="choices", to="quiz.question"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['position'],
-                'constraints': [models.UniqueConstraint(fields=('question', 'position'), name='choice_position_once')],
+                "ordering": ["position"],
+                "constraints": [models.UniqueConstraint(fields=("question", "position"), name="choice_position_once")],
             },
         ),
         migrations.CreateModel(
-            name='Attempt',
+            name="Attempt",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('token', models.UUIDField(default=uuid.uuid4, unique=True)),
-                ('typed', models.TextField(blank=True)),
-                ('given', models.JSONField(blank=True, null=True)),
-                ('drawn', models.JSONField(blank=True, default=dict)),
-                ('grade', models.PositiveSmallIntegerField(blank=True, choices=[(1, 'again'), (2, 'hard'), (3, 'good'), (4, 'easy')], null=True)),
-                ('made_points', models.JSONField(default=list)),
-                ('score', models.FloatField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('graded_at', models.DateTimeField(blank=True, null=True)),
-                ('after', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='next_attempts', to='quiz.attempt')),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to=settings.AUTH_USER_MODEL)),
-                ('question', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='attempts', to='quiz.question')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("token", models.UUIDField(default=uuid.uuid4, unique=True)),
+                ("typed", models.TextField(blank=True)),
+                ("given", models.JSONField(blank=True, null=True)),
+                ("drawn", models.JSONField(blank=True, default=dict)),
+                (
+                    "grade",
+                    models.PositiveSmallIntegerField(
+                        blank=True, choices=[(1, "again"), (2, "hard"), (3, "good"), (4, "easy")], null=True
+                    ),
+                ),
+                ("made_points", models.JSONField(default=list)),
+                ("score", models.FloatField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("graded_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "after",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="next_attempts",
+                        to="quiz.attempt",
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="attempts",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "question",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="attempts", to="quiz.question"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-pk'],
-                'indexes': [models.Index(fields=['owner', 'question'], name='attempt_owner_question')],
+                "ordering": ["-pk"],
+                "indexes": [models.Index(fields=["owner", "question"], name="attempt_owner_question")],
             },
         ),
         migrations.CreateModel(
-            name='RubricPoint',
+            name="RubricPoint",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveSmallIntegerField()),
-                ('weight', models.PositiveSmallIntegerField()),
-                ('dimension', models.CharField(choices=[('concept', 'concept'), ('mathematics', 'mathematics'), ('engineering', 'engineering'), ('trade-offs', 'trade-offs'), ('evidence', 'evidence')], max_length=20)),
-                ('text_en', models.TextField(blank=True)),
-                ('text_zh', models.TextField(blank=True)),
-                ('terms_en', models.JSONField(blank=True, default=list)),
-                ('terms_zh', models.JSONField(blank=True, default=list)),
-                ('question', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rubric', to='quiz.question')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("position", models.PositiveSmallIntegerField()),
+                ("weight", models.PositiveSmallIntegerField()),
+                (
+                    "dimension",
+                    models.CharField(
+                        choices=[
+                            ("concept", "concept"),
+                            ("mathematics", "mathematics"),
+                            ("engineering", "engineering"),
+                            ("trade-offs", "trade-offs"),
+                            ("evidence", "evidence"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("text_en", models.TextField(blank=True)),
+                ("text_zh", models.TextField(blank=True)),
+                ("terms_en", models.JSONField(blank=True, default=list)),
+                ("terms_zh", models.JSONField(blank=True, default=list)),
+                (
+                    "question",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="rubric", to="quiz.question"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['position'],
-                'constraints': [models.UniqueConstraint(fields=('question', 'position'), name='rubric_position_once')],
+                "ordering": ["position"],
+                "constraints": [models.UniqueConstraint(fields=("question", "position"), name="rubric_position_once")],
             },
         ),
     ]

@@ -5,20 +5,19 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('quiz', '0002_history'),
+        ("quiz", "0002_history"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='historicalquestion',
-            name='document',
+            model_name="historicalquestion",
+            name="document",
             field=kb.fields.OrderedJSONField(default=dict),
         ),
         migrations.AlterField(
-            model_name='question',
-            name='spec',
+            model_name="question",
+            name="spec",
             field=kb.fields.OrderedJSONField(blank=True, default=dict),
         ),
     ]

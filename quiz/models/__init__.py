@@ -1,0 +1,26 @@
+"""Questions, answers, the review of cards, sittings (quizzes and interviews), own cards, plans."""
+
+from quiz.models.attempts import Attempt
+from quiz.models.own_cards import OwnCard
+from quiz.models.plans import Optimisation, PlanDay
+from quiz.models.questions import Choice, Question, RubricPoint, markdown_list
+from quiz.models.review import Card, DayTally, ReviewEvent, Scheduling, StudySettings
+from quiz.models.sittings import Sitting, Turn
+
+__all__ = [
+    "Attempt",
+    "Card",
+    "Choice",
+    "DayTally",
+    "Optimisation",
+    "OwnCard",
+    "PlanDay",
+    "Question",
+    "ReviewEvent",
+    "RubricPoint",
+    "Scheduling",
+    "Sitting",
+    "StudySettings",
+    "Turn",
+    "markdown_list",
+]
