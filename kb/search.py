@@ -25,6 +25,7 @@ from kb.text import Language
 MAX_QUERY = 200  # characters
 MAX_WORDS = 12
 SNIPPET = 160  # characters
+CLAIM = re.compile(r"\[\[claim:[a-z0-9-]+\]\]")  # its value changes without the text that shows it
 LONGEST_FORMULA = 8  # characters of a formula that still reads well in a line of text
 # How much more a word in the title counts than one in the text, and a title that is the query itself.
 TITLE_WEIGHT = 8.0
@@ -97,8 +98,9 @@ def plain_text(source: str) -> str:
 
 
 def readable_text(source: str) -> str:
-    """The words to show in a result: formulas longer than a symbol or two are left out."""
-    return plain_text(MATH.sub(lambda m: m[0] if len(plain_text(m[0])) <= LONGEST_FORMULA else " … ", source))
+    """The words to show in a result: formulas longer than a symbol or two are left out, and values of claims too."""
+    shown = MATH.sub(lambda m: m[0] if len(plain_text(m[0])) <= LONGEST_FORMULA else " … ", source)
+    return plain_text(CLAIM.sub(" … ", shown))
 
 
 def words_of(text: str) -> str:

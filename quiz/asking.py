@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from kb.text import LANGUAGES, Text
+from kb.text import LANGUAGES, Text, active_language
 from quiz.drawing import Drawn, compute, draw, evaluate, fill
 from quiz.grading import choice_score, cloze_score, gaps, is_right_gap, number_score, order_score, parse_number
 from quiz.models import Choice, Question
@@ -104,11 +104,12 @@ def assess(asked: Asked, given: Any) -> Assessment | None:
 
 
 def accepted_gaps(question: Question) -> list[list[str]]:
-    """What fits into each gap; both languages' answers count, since a learner may type either."""
-    texts = [question.spec["cloze"].get(language, "") for language in LANGUAGES]
+    """What fits into each gap, the reader's language first; both count, since a learner may type either."""
+    languages = sorted(LANGUAGES, key=lambda language: language != active_language())
+    texts = [question.spec["cloze"].get(language, "") for language in languages]
     both = [gaps(text) for text in texts if text]
     if len(both) == 2 and len(both[0]) == len(both[1]):
-        return [en + zh for en, zh in zip(*both, strict=True)]
+        return [first + second for first, second in zip(*both, strict=True)]
     return both[0]
 
 

@@ -7,6 +7,7 @@ from django.utils.translation import pgettext_lazy
 from kb.models import Status
 from kb.search import Document
 from kb.text import LANGUAGES, pick
+from quiz.asking import ask
 from quiz.models import Question
 
 KIND_TITLES = {
@@ -22,7 +23,8 @@ KIND_TITLES = {
 
 def question_documents(slugs: Collection[str] | None = None) -> Iterator[Document]:
     questions = Question.objects.filter(status=Status.PUBLISHED).select_related("topic")
-    for question in questions if slugs is None else questions.filter(slug__in=slugs):
+    for row in questions if slugs is None else questions.filter(slug__in=slugs):
+        question = ask(row, row.slug).question  # the numbers of its answer page
         for language in LANGUAGES:
             yield Document(
                 kind="question",
