@@ -51,6 +51,10 @@ class StudySettings(models.Model):
     time_zone = models.CharField(max_length=64, default="UTC")
     leech_lapses = models.PositiveSmallIntegerField(default=8, validators=[MinValueValidator(2), MaxValueValidator(99)])
     interview_date = models.DateField(null=True, blank=True)
+    # What a day has room for; the plan towards the date stays within it.
+    minutes_per_day = models.PositiveSmallIntegerField(
+        default=30, validators=[MinValueValidator(1), MaxValueValidator(720)]
+    )
     # What is studied; no topic means all of them.
     topics = models.ManyToManyField(Topic, blank=True, related_name="+")
 
