@@ -215,6 +215,7 @@ SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 # that the page can say what is wrong and still show it (config.middleware.LimitForms).
 FORM_LIMIT = 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = EDITOR_FORM_LIMIT = 8 * FORM_LIMIT
+DECK_LIMIT = 64 * FORM_LIMIT  # a file of own cards; Anki decks carry pictures and sound, which are left out
 
 # API -----------------------------------------------------------------------------------------------------------------
 

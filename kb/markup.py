@@ -108,6 +108,7 @@ _TAGS = {
     *("p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "strong", "em", "del", "sub", "sup"),
     *("ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td", "pre", "code", "div", "span", "a", "img"),
 }
+_FOREIGN_TAGS = {"b", "i", "u", "s", "small", "kbd", "mark", "ruby", "rt", "rp", "dl", "dt", "dd", "caption", "tfoot"}
 _ATTRIBUTES = {
     "a": {"href", "title"},
     "img": {"src", "alt", "title"},
@@ -142,10 +143,10 @@ def _align_classes(html: str) -> str:
     return re.sub(r' style="text-align: ?(left|right|center);?"', r' class="align-\1"', html)
 
 
-def _sanitise(html: str) -> str:
+def _sanitise(html: str, tags: set[str] = _TAGS) -> str:
     clean = nh3.clean(
         html,
-        tags=_TAGS,
+        tags=tags,
         attributes=_ATTRIBUTES,
         attribute_filter=_clean_attribute,
         clean_content_tags={"script", "style"},
@@ -153,6 +154,11 @@ def _sanitise(html: str) -> str:
         link_rel="noopener noreferrer",
     )
     return _align_classes(clean)
+
+
+def sanitise(html: str) -> str:
+    """HTML of somebody else's making, such as an Anki card's: what Markdown may give, and a few more text styles."""
+    return _sanitise(html, _TAGS | _FOREIGN_TAGS)
 
 
 def variable_name(match: re.Match[str]) -> str:

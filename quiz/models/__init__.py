@@ -1,7 +1,7 @@
 """Questions, answers, the review of cards, sittings (quizzes and interviews), own cards, plans."""
 
 from quiz.models.attempts import Attempt
-from quiz.models.own_cards import OwnCard
+from quiz.models.own_cards import DeckImport, OwnCard
 from quiz.models.plans import Optimisation, PlanDay
 from quiz.models.questions import Choice, Question, RubricPoint, markdown_list
 from quiz.models.review import Card, DayTally, ReviewEvent, Scheduling, StudySettings
@@ -12,6 +12,7 @@ __all__ = [
     "Card",
     "Choice",
     "DayTally",
+    "DeckImport",
     "Optimisation",
     "OwnCard",
     "PlanDay",

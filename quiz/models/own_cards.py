@@ -1,5 +1,7 @@
 """A learner's own cards, from Anki decks and tables; nobody else sees them."""
 
+import uuid
+
 from django.conf import settings
 from django.db import models
 
@@ -21,3 +23,21 @@ class OwnCard(models.Model):
 
     def __str__(self) -> str:
         return f"Own card {self.pk} in {self.deck}"
+
+
+class DeckImport(models.Model):
+    """A file that was read and waits to be confirmed; afterwards what came of it."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="deck_imports")
+    token = models.UUIDField(default=uuid.uuid4, unique=True)  # comes with the form: sent twice, read once
+    name = models.CharField(max_length=200)  # of the file
+    packed = models.BinaryField(default=bytes)  # the cards to come (quiz.anki.importing); emptied when it is finished
+    report = models.JSONField(default=dict)  # how many cards are new, changed, the same …, and what was left out
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"Import of {self.name}"
