@@ -54,10 +54,16 @@ def web_command(host: str, port: int) -> list[str]:
     return [sys.executable, "-m", "granian", *options, *address, *quiet, "config.wsgi:application"]
 
 
-def worker_command() -> list[str]:
+def worker_command(queues: str = "cpu", name: str = "celery") -> list[str]:
     """One task at a time: a run uses every core. No gossip between workers: the database decides who runs what."""
     celery = [sys.executable, "-W", "ignore:You're running the worker", "-m", "celery", "-q", "-A", "worker.app"]
-    return [*celery, "worker", "-Q", "cpu", "-c", "1", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+    options = ["-Q", queues, "-n", f"{name}@%h", "-c", "1", "--without-gossip", "--without-mingle"]
+    return [*celery, "worker", *options, "--loglevel", "INFO"]
+
+
+def worker_environment() -> dict[str, str]:
+    """A worker that is told to stop hands its unfinished task back to the broker at once."""
+    return {**os.environ, "DATA_DIR": str(settings.DATA_DIR), "REMAP_SIGTERM": "SIGQUIT"}
 
 
 def fetch(url: str) -> int:
@@ -116,9 +122,7 @@ class Supervisor:
         self.to_guard = os.fdopen(writes, "w")
 
     def _service(self, name: str, command: list[str]) -> Service:
-        # A worker that is told to stop hands its unfinished task back to the broker at once.
-        environment = {**os.environ, "DATA_DIR": str(settings.DATA_DIR), "REMAP_SIGTERM": "SIGQUIT"}
-        service = Service(name, command, self.printer, settings.BASE_DIR, environment)
+        service = Service(name, command, self.printer, settings.BASE_DIR, worker_environment())
         service.began = lambda pid: self._tell_guard(f"+{pid}")
         service.ended = lambda pid: self._tell_guard(f"-{pid}")
         return service
