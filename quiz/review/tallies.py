@@ -1,0 +1,45 @@
+"""The sums of a day's grades, kept in the transaction of each grade."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date
+
+from django.db.models import F
+
+from quiz.models import Card, DayTally, ReviewEvent
+
+NAMES = {1: "again", 2: "hard", 3: "good", 4: "easy"}
+COUNTS = ("again", "hard", "good", "easy", "new", "young", "young_passed", "mature", "mature_passed", "milliseconds")
+
+# Days of stability from which on a card counts as mature, as in Anki.
+MATURE = 21
+
+
+def tally_of(grade: ReviewEvent) -> Counter[str]:
+    """What one grade adds to its day."""
+    rating = grade.rating or 0
+    counts = Counter({NAMES[rating]: 1, "milliseconds": grade.milliseconds})
+    if grade.state_before == Card.NEW:
+        counts["new"] = 1
+    if grade.state_before == Card.REVIEW:
+        age = "mature" if (grade.stability_before or 0) >= MATURE else "young"
+        counts[age] = 1
+        counts[f"{age}_passed"] = int(rating > ReviewEvent.AGAIN)
+    return counts
+
+
+def tally_add(grade: ReviewEvent, *, sign: int = 1) -> None:
+    """Add the grade to its day, or take it away again. Call it in the transaction of the event."""
+    counts = tally_of(grade)
+    changed = {name: F(name) + sign * n for name, n in counts.items() if n}
+    days = DayTally.objects.filter(owner_id=grade.owner_id, day=grade.day)
+    if not days.update(**changed):
+        DayTally.objects.create(owner_id=grade.owner_id, day=grade.day, **counts)
+
+
+def tallies_of(grades: Iterable[ReviewEvent]) -> dict[date, Counter[str]]:
+    """One learner's days, from the grades that count."""
+    days: dict[date, Counter[str]] = {}
+    for grade in grades:
+        days.setdefault(grade.day, Counter()).update(tally_of(grade))
+    return days
