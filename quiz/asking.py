@@ -11,7 +11,7 @@ from typing import Any
 
 from kb.text import LANGUAGES, Text, active_language
 from quiz.drawing import Drawn, compute, draw, evaluate, fill
-from quiz.grading import choice_score, cloze_score, gaps, is_right_gap, number_score, order_score, parse_number
+from quiz.grading import choice_score, cloze_score, gaps, is_right_gap, number_score, order_score, parse_quantity
 from quiz.models import Choice, Question
 
 FILLED = ("prompt", "short", "answer")
@@ -118,11 +118,12 @@ def _assess_choices(asked: Asked, given: list[int]) -> Assessment:
     if unknown := set(given) - choices.keys():
         raise ValueError(f"Invalid choices {sorted(unknown)}; allowed: {sorted(choices)}")
     right = [position for position, choice in choices.items() if choice.is_correct]
-    return Assessment(choice_score(right, given))
+    return Assessment(choice_score(right, given, len(choices)))
 
 
 def _assess_number(asked: Asked, given: str) -> Assessment:
-    number, tolerance = parse_number(given), float(asked.question.spec.get("tolerance", 0.01))
+    number = parse_quantity(given, asked.unit())
+    tolerance = float(asked.question.spec.get("tolerance", 0.01))
     score = number_score(asked.result(), number, tolerance)
     if score:
         return Assessment(score)

@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 from kb.text import active_language
 from quiz.asking import Asked, accepted_gaps
-from quiz.grading import GAP, parse_number
+from quiz.grading import GAP, parse_quantity
 from quiz.models import Attempt, Question
 from quiz.services import MAX_TYPED
 
@@ -74,7 +74,7 @@ class NumberForm(AnswerForm):
     def clean_number(self) -> str:
         number: str = self.cleaned_data["number"]
         try:
-            parse_number(number)
+            parse_quantity(number, self.asked.unit())
         except ValueError as e:
             raise forms.ValidationError(str(e)) from e
         return number

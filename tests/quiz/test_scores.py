@@ -7,21 +7,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quiz.drawing import fill
-from quiz.grading import choice_score, cloze_score, gaps, number_score, order_score, parse_number
+from quiz.grading import choice_score, cloze_score, gaps, number_score, order_score, parse_number, parse_quantity
 
 POSITIONS = st.sets(st.integers(0, 9))
 
 
-@given(POSITIONS.filter(bool), POSITIONS)
+RIGHT = POSITIONS.filter(bool)
+
+
+@given(RIGHT, POSITIONS)
 def test_choices_score_between_nothing_and_full_marks(right, chosen):
-    score = choice_score(right, chosen)
+    score = choice_score(right, chosen, 10)
     assert 0 <= score <= 1
     assert (score == 1) == (chosen == right)
 
 
-@given(POSITIONS.filter(lambda right: 0 < len(right) <= 5))
-def test_ticking_everything_gains_nothing_when_half_is_wrong(right):
-    assert choice_score(right, range(10)) == 0
+@given(RIGHT.filter(lambda right: len(right) < 10))
+def test_ticking_everything_gains_nothing(right):
+    assert choice_score(right, range(10), 10) == 0
+
+
+@given(RIGHT, POSITIONS, st.integers(0, 9))
+def test_one_more_right_choice_never_costs_and_a_wrong_one_never_gains(right, chosen, one_more):
+    before, after = choice_score(right, chosen, 10), choice_score(right, chosen | {one_more}, 10)
+    assert after >= before if one_more in right else after <= before
+
+
+@given(st.integers(2, 8), st.integers(0, 7))
+def test_a_single_choice_is_right_or_wrong(options, chosen):
+    assert choice_score({0}, {chosen % options}, options) == (chosen % options == 0)
 
 
 @given(st.permutations(range(5)))
@@ -29,6 +43,24 @@ def test_only_the_right_order_has_full_marks(order):
     score = order_score(order)
     assert 0 <= score <= 1
     assert (score == 1) == (order == sorted(order))
+
+
+@given(st.permutations(range(6)), st.integers(0, 4))
+def test_putting_two_neighbours_right_never_costs(order, place):
+    better = list(order)
+    better[place : place + 2] = sorted(better[place : place + 2])
+    assert order_score(better) >= order_score(order)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=8), st.data())
+def test_one_more_right_gap_gains_the_same_everywhere(filled, data):
+    accepted = [[f"word{n}", f"term{n}"] for n in range(len(filled))]
+    given_texts = [answers[0] if is_right else "?" for answers, is_right in zip(accepted, filled, strict=True)]
+    score = cloze_score(accepted, given_texts)
+    assert score == sum(filled) / len(filled)
+    place = data.draw(st.integers(0, len(filled) - 1))
+    given_texts[place] = f"Term {place}"
+    assert cloze_score(accepted, given_texts) >= score
 
 
 @pytest.mark.parametrize("order", [[0, 0, 1], [1, 2, 3], [0, 2]])
@@ -51,6 +83,38 @@ def test_a_number_is_right_inside_its_tolerance_and_wrong_outside(expected, tole
 )
 def test_numbers_are_read_as_people_write_them(text, number):
     assert parse_number(text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "number"),
+    [
+        ("7", "GB", 7),
+        ("7 GB", "GB", 7),
+        ("7000 mb", "GB", 7),
+        ("1 GiB", "GB", 1.073741824),
+        ("2 TB", "TB", 2),
+        ("0.5 s", "ms", 500),
+        ("12.5 %", "%", 12.5),
+        ("12.5％", "%", 12.5),
+        ("3 x", "×", 3),
+        ("3倍", "×", 3),
+        ("4.7M", "parameters", 4.7e6),
+        ("4.7 million parameters", "parameters", 4.7e6),
+        ("470万", "parameters", 4.7e6),
+        ("3 million tokens", "million tokens", 3),
+        ("2 bits", "bits", 2),
+        ("1/8", "", 0.125),
+        ("4e3 GFLOP", "TFLOP", 4),
+    ],
+)
+def test_a_unit_that_fits_is_understood(text, unit, number):
+    assert parse_quantity(text, unit) == pytest.approx(number)
+
+
+@pytest.mark.parametrize(("text", "unit"), [("7 GB", "ms"), ("7 apples", "GB"), ("7 GB", ""), ("3 million", "GB")])
+def test_a_unit_that_does_not_fit_is_refused(text, unit):
+    with pytest.raises(ValueError, match="does not end in a unit that fits"):
+        parse_quantity(text, unit)
 
 
 @pytest.mark.parametrize("text", ["", "eight", "1/0", "nan", "inf", "1e999", "1/2/3", "0x10"])
