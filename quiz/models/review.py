@@ -19,7 +19,10 @@ from quiz.models.questions import Question
 
 
 class Scheduling(models.Model):
-    """One set of scheduler settings. Never changed: events point at the set that they were made under."""
+    """One set of scheduler settings. Never changed: events point at the set that they were made under.
+
+    It goes only together with its owner's log (RESTRICT, where PROTECT would keep the account from being deleted).
+    """
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="schedulings")
     digest = models.CharField(max_length=64)  # of everything below: the same settings are one row
@@ -44,7 +47,7 @@ class StudySettings(models.Model):
     owner = models.OneToOneField(
         settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="study_settings"
     )
-    scheduling = models.ForeignKey(Scheduling, models.PROTECT, related_name="used_by")
+    scheduling = models.ForeignKey(Scheduling, models.RESTRICT, related_name="used_by")
     new_per_day = models.PositiveSmallIntegerField(default=10, validators=[MaxValueValidator(999)])
     reviews_per_day = models.PositiveSmallIntegerField(default=200, validators=[MaxValueValidator(9999)])
     day_starts_at = models.PositiveSmallIntegerField(default=4, validators=[MaxValueValidator(23)])  # hour
@@ -132,7 +135,7 @@ class ReviewEvent(models.Model):
     rating = models.PositiveSmallIntegerField(null=True, blank=True)  # of a grade: 1 again … 4 easy
     milliseconds = models.PositiveIntegerField(default=0)  # spent on a grade
     until = models.DateTimeField(null=True, blank=True)  # of set_due and bury
-    scheduling = models.ForeignKey(Scheduling, models.PROTECT, null=True, blank=True, related_name="events")
+    scheduling = models.ForeignKey(Scheduling, models.RESTRICT, null=True, blank=True, related_name="events")
     undoes = models.OneToOneField("self", models.CASCADE, null=True, blank=True, related_name="undone_by")
     attempt = models.ForeignKey(Attempt, models.SET_NULL, null=True, blank=True, related_name="review_events")
     # The card just before, for statistics:
