@@ -217,6 +217,19 @@ FORM_LIMIT = 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = EDITOR_FORM_LIMIT = 8 * FORM_LIMIT
 DECK_LIMIT = 64 * FORM_LIMIT  # a file of own cards; Anki decks carry pictures and sound, which are left out
 
+# Grader of mock interviews -------------------------------------------------------------------------------------------
+
+# Any OpenAI-compatible endpoint, without its `/chat/completions`. Nothing is sent anywhere while this is empty.
+GRADER_URL = env_str("GRADER_URL")
+GRADER_MODEL = env_str("GRADER_MODEL")
+GRADER_API_KEY = env_secret("GRADER_API_KEY")
+GRADER_TIMEOUT = env_int("GRADER_TIMEOUT", 60, low=1, high=600)  # seconds
+if GRADER_URL and not GRADER_URL.startswith(("http://", "https://")):
+    raise ImproperlyConfigured("Unexpected value in GRADER_URL: use https://host/v1")
+if GRADER_URL and not GRADER_MODEL:
+    raise ImproperlyConfigured("GRADER_MODEL is required when GRADER_URL is set")
+CELERY_IMPORTS = ["worker.grading"]
+
 # API -----------------------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
