@@ -9,7 +9,9 @@ from django.utils import timezone
 
 from quiz.asking import ask, assess
 from quiz.grading import rubric_score
-from quiz.models import Attempt, Question
+from quiz.models import Attempt, Card, Question
+from quiz.review.queries import is_asked_today
+from quiz.review.services import card_grade, cards_sync, study_settings
 
 # Characters of a typed answer; a long spoken answer has about 3,000.
 MAX_TYPED = 20_000
@@ -51,6 +53,7 @@ def attempt_start(
 def attempt_grade(*, attempt: Attempt, made: list[int], grade: int) -> Attempt:
     """Store the made rubric points and the grade. Sent twice it counts once; another grade raises AlreadyGraded.
 
+    It is a review of the question's card too when that is new or due today; else the schedule stays as it is.
     ValueError names a grade or a rubric point that does not exist.
     """
     if grade not in dict(Attempt.GRADES):
@@ -63,4 +66,14 @@ def attempt_grade(*, attempt: Attempt, made: list[int], grade: int) -> Attempt:
     attempt.refresh_from_db()
     if not graded and (attempt.grade, attempt.made_points) != (grade, values["made_points"]):
         raise AlreadyGraded("This attempt has a grade already. Try the question again to get a new one.")
+    if graded:
+        _review(attempt, grade)
     return attempt
+
+
+def _review(attempt: Attempt, grade: int) -> None:
+    cards = Card.objects.filter(owner=attempt.owner_id, question=attempt.question_id)
+    # A learner who has never opened the review has no cards yet; one who left the topic out gets none.
+    card = cards.first() or (cards.first() if cards_sync(attempt.owner) else None)
+    if card and is_asked_today(card, timezone.now(), study_settings(attempt.owner)):
+        card_grade(card=card, rating=grade, token=attempt.token, milliseconds=attempt.milliseconds, attempt=attempt)

@@ -1,11 +1,14 @@
 """Practising: question, reveal, rubric, grade, follow-ups."""
 
 import uuid
+from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
-from quiz.models import Attempt, Question
+from quiz.models import Attempt, Card, Question, ReviewEvent
+from quiz.review.services import study_settings
 from quiz.services import MAX_TYPED, AlreadyGraded, attempt_grade
 from tests.builders import make_claim, make_follow_up, make_point, make_question, make_topic
 
@@ -304,3 +307,40 @@ def test_the_number_of_queries_is_constant(as_alice, attempt, django_assert_max_
     add_a_lot(attempt.question)
     with django_assert_max_num_queries(len(few)):
         as_alice.get(address.format(attempt.pk))
+
+
+# --- the schedule -----------------------------------------------------------------------------------------------------
+
+
+def test_the_grade_of_a_new_card_is_a_review(as_alice, alice, attempt):
+    grade(as_alice, attempt, [0], 3)
+    grade(as_alice, attempt, [0], 3)
+    event = ReviewEvent.objects.get()
+    assert (event.owner, event.rating, event.attempt, event.card.question) == (alice, 3, attempt, attempt.question)
+    assert event.card.due is not None
+
+
+def test_the_grade_of_a_card_that_is_not_due_leaves_the_schedule_alone(as_alice, alice, attempt):
+    grade(as_alice, attempt, [0], 4)
+    due = Card.objects.get().due
+    grade(as_alice, Attempt.objects.create(owner=alice, question=attempt.question), [], 1)
+    assert Card.objects.get().due == due
+    assert ReviewEvent.objects.count() == 1
+
+
+def test_a_card_that_is_due_is_reviewed_again(as_alice, alice, attempt):
+    grade(as_alice, attempt, [0], 1)
+    Card.objects.update(due=timezone.now() - timedelta(days=1))
+    grade(as_alice, Attempt.objects.create(owner=alice, question=attempt.question), [0], 3)
+    assert [event.rating for event in ReviewEvent.objects.order_by("pk")] == [1, 3]
+
+
+def test_a_topic_that_is_left_out_makes_no_card(as_alice, alice, attempt):
+    study_settings(alice).topics.set([make_topic("other")])
+    assert grade(as_alice, attempt, [0], 3).status_code == 302
+    assert not Card.objects.exists()
+
+
+def test_a_grade_that_is_refused_reviews_nothing(as_alice, attempt):
+    grade(as_alice, attempt, [9], 3)
+    assert not ReviewEvent.objects.exists()
