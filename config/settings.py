@@ -18,6 +18,7 @@ from config.environment import (
     env_secret,
     env_str,
     env_time_zone,
+    passwords,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -41,6 +42,8 @@ SECRET_KEY = env_secret("SECRET_KEY")
 if not SECRET_KEY and (DATABASE_URL or REDIS_URL):
     raise ImproperlyConfigured("SECRET_KEY (or SECRET_KEY_FILE) is required when DATABASE_URL or REDIS_URL is set")
 SECRET_KEY = SECRET_KEY or embedded.kept_secret(DATA_DIR / "secret_key")
+# Whoever sends it reads /metrics from anywhere; without one only this machine itself may.
+METRICS_TOKEN = env_secret("METRICS_TOKEN")
 
 # Database ------------------------------------------------------------------------------------------------------------
 
@@ -71,6 +74,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # The longest time that one lab run may take, in seconds.
 RUN_TIME_LIMIT = env_int("RUN_TIME_LIMIT", 2 * 3600, low=60, high=7 * 24 * 3600)
 RUN_MEMORY_LIMIT_MB = env_int("RUN_MEMORY_LIMIT_MB", 16 * 1024, low=512, high=4 * 1024 * 1024)
+RUN_GPU_MEMORY_PERCENT = env_int("RUN_GPU_MEMORY_PERCENT", 95, low=1, high=100)
+# Of all files that a run has in its folder at the same time.
+RUN_DISK_LIMIT_MB = env_int("RUN_DISK_LIMIT_MB", 4 * 1024, low=1, high=4 * 1024 * 1024)
+# A worker that has been silent for longer loses its run to another one.
+RUN_LEASE_SECONDS = env_int("RUN_LEASE_SECONDS", 15, low=2, high=600)
+# Workers in a row, without a point finished in between, that a run may take down.
+RUN_MAX_ATTEMPTS = env_int("RUN_MAX_ATTEMPTS", 3, low=1, high=100)
 
 # A task that is not acknowledged within this time is delivered again, even to the worker that still works on it: it has
 # to be longer than the longest run, in all three places.
@@ -128,6 +138,8 @@ INSTALLED_APPS = [
     "simple_history",
 ]
 MIDDLEWARE = [
+    "config.logs.RequestLog",
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -140,6 +152,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "config.metrics.RequestMetrics",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -260,14 +273,24 @@ SPECTACULAR_SETTINGS = {
 
 LOG_FORMAT = env_str("LOG_FORMAT", "text", choices=("text", "json"))
 LOG_LEVEL = env_str("LOG_LEVEL", "INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+# The formatters take these out of every line.
+SECRETS = [SECRET_KEY, METRICS_TOKEN, GRADER_API_KEY, *passwords(DATABASE_URL, CELERY_BROKER_URL)]
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
-        "json": {"()": "config.logs.JsonFormatter"},
+        "text": {
+            "()": "config.logs.TextFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+            "secrets": SECRETS,
+        },
+        "json": {"()": "config.logs.JsonFormatter", "secrets": SECRETS},
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {"django": {"handlers": [], "level": LOG_LEVEL, "propagate": True}},
+    "loggers": {
+        "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        # A line a request is for machines to read; on a terminal it would bury all others.
+        "config.requests": {"level": LOG_LEVEL if LOG_FORMAT == "json" else "WARNING"},
+    },
 }

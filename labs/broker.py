@@ -19,10 +19,10 @@ class BrokerDown(RuntimeError):
     """The message could not be handed to the broker."""
 
 
-def ring(run_id: int, *, countdown: float = 0) -> None:
-    """Tell the workers that a run is waiting. The row is the truth; this is only the doorbell."""
+def ring(run_id: int, *, queue: str = "cpu") -> None:
+    """Tell the workers of a queue that a run is waiting. The row is the truth; this is only the doorbell."""
     try:
-        app.send_task(RUN_LAB, args=[run_id], countdown=countdown, retry=True, retry_policy={"max_retries": 2})
+        app.send_task(RUN_LAB, args=[run_id], queue=queue, retry=True, retry_policy={"max_retries": 2})
     except (OperationalError, BrokerError) as e:
         raise BrokerDown(str(e)) from e
 

@@ -10,10 +10,14 @@ from kb.history import ItemHistory
 from kb.models import Point, Topic
 from labs.catalog import get_lab
 from labs.declaration import Lab
+from labs.reasons import message
 
 
-class Run(models.Model):
-    """One lab run. The row is the truth; the task that executes it carries only its id."""
+class Work(models.Model):
+    """What one worker at a time holds: a run, or a part of it.
+
+    A worker holds it for one attempt, under a lease that it renews. Only `labs.services` moves it from state to state.
+    """
 
     QUEUED, RUNNING, SUCCEEDED = "queued", "running", "succeeded"
     FAILED, CANCELLED, TIMED_OUT = "failed", "cancelled", "timed_out"
@@ -26,10 +30,48 @@ class Run(models.Model):
         (TIMED_OUT, "timed out"),
     ]
     LIVE = (QUEUED, RUNNING)
+    TRANSITIONS: dict[str, tuple[str, ...]] = {
+        QUEUED: (RUNNING, CANCELLED),
+        RUNNING: (SUCCEEDED, FAILED, CANCELLED, TIMED_OUT, QUEUED),  # QUEUED: its worker stopped, or was lost
+        SUCCEEDED: (),
+        FAILED: (),
+        CANCELLED: (),
+        TIMED_OUT: (),
+    }
+
+    status = models.CharField(max_length=10, choices=STATUSES, default=QUEUED)
+    # Goes up with each claim. Whoever writes names its attempt, so that a worker that was replaced writes nothing.
+    attempt = models.PositiveIntegerField(default=0)
+    lost_attempts = models.PositiveIntegerField(default=0)  # in a row, whose worker fell silent
+    worker = models.CharField(max_length=200, blank=True)  # which holds it, or held it last
+    lease_until = models.DateTimeField(null=True, blank=True)  # by the clock of the database
+    # Why it is in this state (why it waits, why it did not succeed) and what to change: see labs.reasons.
+    reason_code = models.CharField(max_length=40, blank=True)
+    reason_args = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in self.LIVE
+
+    @property
+    def reason(self) -> str:
+        """The reason in the reader's language."""
+        return message(self.reason_code, self.reason_args)
+
+
+class Run(Work):
+    """One lab run. The row is the truth; the task that executes it carries only its id."""
 
     # "reference" runs ship with the project; "site" runs were asked for here.
     SITE, REFERENCE = "site", "reference"
     ORIGINS = [(SITE, "this site"), (REFERENCE, "reference")]
+
+    # A worker listens to the queues of what its machine has.
+    CPU, GPU = "cpu", "gpu"
+    QUEUES = [(CPU, "CPU"), (GPU, "GPU")]
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="runs")
     origin = models.CharField(max_length=10, choices=ORIGINS, default=SITE)
@@ -41,16 +83,17 @@ class Run(models.Model):
     # Same lab, version, parameters and seeds: the same question.
     question_key = models.CharField(max_length=64)
 
-    status = models.CharField(max_length=10, choices=STATUSES, default=QUEUED)
-    reason = models.TextField(blank=True)  # why it did not succeed, and what to change
+    queue = models.CharField(max_length=10, choices=QUEUES, default=CPU)
+    needs = models.JSONField(default=dict, blank=True)  # what a machine has to have, such as {"gpu_memory_mb": 8000}
+
     traceback = models.TextField(blank=True)  # for the operator
     log_tail = models.TextField(blank=True)
     cancel_requested = models.BooleanField(default=False)
-    attempt = models.PositiveIntegerField(default=0)
-    heartbeat_at = models.DateTimeField(null=True, blank=True)
     progress_done = models.FloatField(default=0)
     progress_total = models.FloatField(default=0)
-    progress_note = models.CharField(max_length=200, blank=True)
+    note_code = models.CharField(max_length=40, blank=True)  # what it does just now: see labs.reasons
+    note_args = models.JSONField(default=dict, blank=True)
+    peak_memory_mb = models.PositiveIntegerField(null=True, blank=True)  # of all its processes together
 
     environment = models.JSONField(default=dict)
     durations = models.JSONField(default=dict)
@@ -69,6 +112,10 @@ class Run(models.Model):
             models.Index(fields=["lab_slug", "origin", "status"], name="run_lab_origin_status"),
             # A reader's own list.
             models.Index(fields=["owner", "-id"], name="run_owner_newest"),
+            # What waits, and whose lease ended: asked for every few seconds by every worker.
+            models.Index(
+                fields=["status", "lease_until"], condition=Q(status__in=["queued", "running"]), name="run_live"
+            ),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -87,8 +134,9 @@ class Run(models.Model):
         return get_lab(self.lab_slug)
 
     @property
-    def is_live(self) -> bool:
-        return self.status in self.LIVE
+    def progress_note(self) -> str:
+        """What it does just now, in the reader's language."""
+        return message(self.note_code, self.note_args)
 
     @property
     def is_stale(self) -> bool:
@@ -100,6 +148,44 @@ class Run(models.Model):
         if self.status == self.SUCCEEDED:
             return 100
         return min(99, int(100 * self.progress_done / self.progress_total)) if self.progress_total else 0
+
+
+class RunPart(Work):
+    """One point and seed of a run whose points are shared out among several workers, claimed as runs are.
+
+    It only says who works on the point: the results belong to the run, and `Run.finished_points` says which are there.
+    """
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="parts")
+    key = models.CharField(max_length=200, blank=True)  # see labs.points
+    seed = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [models.UniqueConstraint(fields=["run", "key", "seed"], name="part_once")]
+
+    def __str__(self) -> str:
+        return f"Part {self.key} (seed {self.seed}) of run {self.run_id}: {self.status}"
+
+
+class Machine(models.Model):
+    """What a worker announced about its machine; one that has not been seen for a while is gone."""
+
+    name = models.CharField(max_length=200, unique=True)  # of the worker: worker@host
+    host = models.CharField(max_length=200)
+    queues = models.JSONField(default=list)
+    cores = models.PositiveIntegerField()
+    memory_mb = models.PositiveIntegerField()
+    gpus = models.JSONField(default=list)  # [{"name", "memory_mb", "capability"}]
+    versions = models.JSONField(default=dict)
+    started_at = models.DateTimeField()
+    last_seen = models.DateTimeField()
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class MetricValue(models.Model):

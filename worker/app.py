@@ -7,16 +7,41 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-from celery.signals import worker_ready  # noqa: E402 (Django has to be set up first)
+from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down  # noqa: E402 (after setup)
+from django.conf import settings  # noqa: E402
 
 from labs.broker import app  # noqa: E402
-from labs.services import runs_ring_waiting  # noqa: E402
-from worker import tasks  # noqa: E402, F401 (registers them)
+from worker import stopping, tasks  # noqa: E402, F401 (tasks: registers them)
+from worker.minder import Minder  # noqa: E402
 
 __all__ = ["app"]
 
+minders: list[Minder] = []
+
+
+@worker_init.connect
+def begin(**kwargs: object) -> None:
+    """A worker's process has one connection; the sockets and threads of a pool would not survive its forks."""
+    settings.DATABASES["default"].get("OPTIONS", {}).pop("pool", None)
+    stopping.withdraw_stop()
+
 
 @worker_ready.connect
-def ring_for_waiting_runs(**kwargs: object) -> None:
-    """Runs that were submitted while the broker was down, or whose worker died, have no message of their own."""
-    runs_ring_waiting()
+def look_after_runs(**kwargs: object) -> None:
+    """From now on, and first of all for what was left while no worker ran."""
+    minder = Minder(app.amqp.queues.consume_from)
+    minders.append(minder)
+    minder.start()
+
+
+@worker_shutting_down.connect
+def give_runs_back(**kwargs: object) -> None:
+    """The pool processes see it within a second, stop their runs and give them back to the queue."""
+    stopping.announce_stop()
+
+
+@worker_shutdown.connect
+def end(**kwargs: object) -> None:
+    for minder in minders:
+        minder.end()
+    stopping.withdraw_stop()

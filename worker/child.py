@@ -6,7 +6,9 @@ error, so that it cannot corrupt the stream.
 
 import argparse
 import ctypes
+import errno
 import os
+import re
 import resource
 import signal
 import sys
@@ -19,14 +21,20 @@ from typing import TextIO
 
 from pydantic import ValidationError
 
+from kb.text import Text
 from labs.catalog import UnknownLab, get_lab, module_name
 from labs.declaration import Lab, Parameters
+from labs.reasons import own
 from worker import environment
-from worker.context import NotFinite, RunContext
+from worker.context import BadArtifact, NotFinite, RunContext
 from worker.models.store import model_digest, model_source, prepare
 from worker.protocol import DoneEvent, EnvironmentEvent, Event, FailedEvent, Job, ProgressEvent
 
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+
+# What the system says about files, and what it is called in labs.reasons.
+DISK_ERRORS = {errno.ENOSPC: "disk-full", errno.EDQUOT: "disk-full", errno.EFBIG: "disk-limit"}
+ERROR_CHARACTERS = 1000  # of an error's text; all of it is in the traceback
 
 Emit = Callable[[Event], None]
 
@@ -79,15 +87,15 @@ def read_job(document: str) -> Job:
     try:
         return Job.model_validate_json(document)
     except ValidationError as error:
-        raise InvalidJob(f"The job is not valid: {error}") from error
+        raise InvalidJob(str(error)) from error
 
 
 def run(job: Job, emit: Emit) -> None:
     """Validate the job, describe where it runs, run the experiment."""
     started = time.perf_counter()
     lab, params = validate(job)
-    limit_memory(job)
-    torch_device = prepare_torch()
+    limit(job)
+    torch_device = prepare_torch(job)
     emit(EnvironmentEvent(environment=describe(job, params, emit)))
     experiment = import_module(f"worker.experiments.{module_name(lab.slug)}")
     ready = time.perf_counter()
@@ -104,25 +112,31 @@ def validate(job: Job) -> tuple[Lab, Parameters]:
         if hasattr(params, "model"):
             model_source(params.model)
     except (UnknownLab, ValueError) as error:
-        raise InvalidJob(f"The job is not valid: {error}") from error
+        raise InvalidJob(str(error)) from error
     if not Path(job.scratch).is_dir():
-        raise InvalidJob(f"The job is not valid: scratch is not a folder: {job.scratch}")
+        raise InvalidJob(f"scratch is not a folder: {job.scratch}")
     return lab, params
 
 
-def limit_memory(job: Job) -> None:
-    """Let allocations beyond the limit fail, so that the run can still say why it ended."""
-    if job.memory_limit_mb:
-        limit = job.memory_limit_mb * 2**20
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+def limit(job: Job) -> None:
+    """Let allocations and files beyond the limits fail, so that the run can still say why it ended."""
+    for resource_limit, megabytes in (
+        (resource.RLIMIT_DATA, job.memory_limit_mb),
+        (resource.RLIMIT_FSIZE, job.file_limit_mb),
+    ):
+        if megabytes:
+            resource.setrlimit(resource_limit, (megabytes * 2**20, megabytes * 2**20))
 
 
-def prepare_torch() -> str:
-    """Import torch, set its threads, and return the device."""
+def prepare_torch(job: Job) -> str:
+    """Import torch, set its threads and its share of the GPU, and return the device."""
     import torch
 
     torch.set_num_threads(environment.thread_count())
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    torch.cuda.set_per_process_memory_fraction(job.gpu_memory_percent / 100)
+    return "cuda"
 
 
 def describe(job: Job, params: Parameters, emit: Emit) -> dict[str, object]:
@@ -130,33 +144,49 @@ def describe(job: Job, params: Parameters, emit: Emit) -> dict[str, object]:
 
     name = getattr(params, "model", "")
     models_dir = Path(job.models_dir)
-    prepare([name] if name else [], models_dir, lambda note: emit(ProgressEvent(done=0, total=1, note=note)))
+    prepare([name] if name else [], models_dir, lambda note: emit(preparing(note)))
     return environment.describe(name, model_digest(name, models_dir) if name else "", digests())
 
 
+def preparing(note: Text) -> ProgressEvent:
+    code, args = own(note)
+    return ProgressEvent(done=0, total=1, code=code, args=args)
+
+
 def failure(error: Exception) -> FailedEvent:
-    """The error in plain words, with what to change where we know it."""
     text = "".join(traceback.format_exception(error))
+    code, args = why(error)
+    return FailedEvent(code=code, args=args, traceback="" if isinstance(error, InvalidJob) else text)
+
+
+def why(error: Exception) -> tuple[str, dict[str, str]]:
+    """The reason as a code of labs.reasons with its arguments; the supervisor adds the figures that it knows."""
     if isinstance(error, InvalidJob):
-        return FailedEvent(reason=str(error))
+        return "invalid-job", {"error": str(error)[:ERROR_CHARACTERS]}
     if isinstance(error, NotFinite):
-        return FailedEvent(reason=str(error), advice="Lower the learning rate, or alpha.", traceback=text)
-    if is_out_of_memory(error):
-        return FailedEvent(
-            reason="The run needed more memory than it may use.",
-            advice="Choose a smaller batch size, smaller ranks or a smaller model, or raise RUN_MEMORY_LIMIT_MB.",
-            traceback=text,
-        )
-    return FailedEvent(reason=f"The experiment raised {type(error).__name__}: {error}", traceback=text)
+        return "diverged", error.details
+    if isinstance(error, BadArtifact):
+        return "bad-artifact", {"name": str(error)[:ERROR_CHARACTERS]}
+    if code := DISK_ERRORS.get(system_error(error)):
+        return code, {}
+    return memory_reason(error) or ("raised", {"error": f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS]})
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def system_error(error: Exception) -> int:
+    """The number of an operating system's error; safetensors tells it only in its text."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else 0
+
+
+def memory_reason(error: Exception) -> tuple[str, dict[str, str]] | None:
     """Whether Python, torch on CUDA or torch's CPU allocator ran out of memory."""
-    if isinstance(error, MemoryError):
-        return True
     # By name, because torch need not have been imported when something fails.
-    is_torch = type(error).__name__ == "OutOfMemoryError"
-    return is_torch or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    if type(error).__name__ == "OutOfMemoryError":
+        return "out-of-gpu-memory", {}
+    is_torch = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return ("out-of-memory", {}) if is_torch or isinstance(error, MemoryError) else None
 
 
 if __name__ == "__main__":

@@ -6,8 +6,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from pydantic import ValidationError
+
+from kb.text import Text
 from labs.declaration import Lab
 from labs.points import point_key
+from labs.reasons import own
 from worker.models.store import prepare
 from worker.protocol import ArtifactEvent, Event, FinishedPoint, Job, MetricEvent, PointEvent, ProgressEvent, Value
 
@@ -19,7 +23,15 @@ if TYPE_CHECKING:
 
 
 class NotFinite(ArithmeticError):
-    """A metric came out as nan or infinity: training diverged."""
+    """A metric came out as nan or infinity: training diverged. `details` are the arguments of the reason."""
+
+    def __init__(self, **details: str) -> None:
+        self.details = details
+        super().__init__("{metric} at {point} ({where}) was {value}".format(**details))
+
+
+class BadArtifact(ValueError):
+    """A file outside the scratch folder, or a name that is not a plain file name with an allowed suffix."""
 
 
 class Point:
@@ -49,8 +61,8 @@ class Point:
         """Record a declared metric; NotFinite for nan and infinity."""
         self._lab.declaration.metric(name)
         if not math.isfinite(value):
-            at_step = "" if step is None else f", step {step}"
-            raise NotFinite(f"diverged: {name} at {self.key or 'the base'} (seed {self.seed}{at_step}) was {value}")
+            where = f"seed {self.seed}" + ("" if step is None else f", step {step}")
+            raise NotFinite(metric=name, point=self.key or "base", where=where, value=str(value))
         self.values.append(Value(name=name, step=step, value=value))
         if step is not None:
             self._lab.emit(MetricEvent(key=self.key, seed=self.seed, name=name, step=step, value=value))
@@ -89,15 +101,21 @@ class RunContext:
         self._finished[point.key, point.seed] = point
         self.emit(point)
 
-    def progress(self, done: int, total: int, note: str = "") -> None:
-        self.emit(ProgressEvent(done=done, total=total, note=note))
+    def progress(self, done: int, total: int, note: Text | str = "") -> None:
+        """How far it is. A note that is not the same in all languages comes as a `Text`."""
+        code, args = own(note)
+        self.emit(ProgressEvent(done=done, total=total, code=code, args=args))
 
     def artifact(self, name: str, path: Path) -> None:
         """Keep a file of the scratch folder under a plain name (worker.protocol says which names are allowed)."""
         resolved = path.resolve()
         if not resolved.is_relative_to(self.scratch.resolve()) or not resolved.is_file():
-            raise ValueError(f"Invalid artifact {name!r}: its file has to be in the run's scratch folder")
-        self.emit(ArtifactEvent(name=name, path=str(resolved)))
+            raise BadArtifact(name)
+        try:
+            event = ArtifactEvent(name=name, path=str(resolved))
+        except ValidationError as error:
+            raise BadArtifact(name) from error
+        self.emit(event)
 
     def model(self, name: str, dtype: "torch.dtype | None" = None) -> "PreTrainedModel":
         """A language model of the store on the run's device, in float32 unless told otherwise."""

@@ -13,6 +13,9 @@ ArtifactName = Annotated[
     str, Field(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.(json|csv|safetensors|svg|png|md)$")
 ]
 Key = Annotated[str, Field(max_length=200)]  # see labs.points
+# A message to the reader, see labs.reasons.
+Code = Annotated[str, Field(max_length=40)]
+Arguments = dict[str, Annotated[str, Field(max_length=2000)] | int | FiniteFloat]
 
 
 class Message(BaseModel):
@@ -45,6 +48,8 @@ class Job(Message):
     models_dir: str
     finished: list[FinishedPoint] = []
     memory_limit_mb: Annotated[int, Field(gt=0)] | None = None
+    file_limit_mb: Annotated[int, Field(gt=0)] | None = None
+    gpu_memory_percent: Annotated[int, Field(gt=0, le=100)] = 100
 
 
 class EnvironmentEvent(Message):
@@ -58,7 +63,8 @@ class ProgressEvent(Message):
     event: Literal["progress"] = "progress"
     done: Annotated[int, Field(ge=0)]
     total: Annotated[int, Field(ge=1)]
-    note: str = ""
+    code: Code = ""
+    args: Arguments = {}
 
 
 class MetricEvent(Message):
@@ -87,11 +93,11 @@ class ArtifactEvent(Message):
 
 
 class FailedEvent(Message):
-    """The run cannot succeed: why, what to change, and for the log where it happened."""
+    """The run cannot succeed: why, and for the log where it happened."""
 
     event: Literal["failed"] = "failed"
-    reason: str
-    advice: str = ""
+    code: Code
+    args: Arguments = {}
     traceback: str = ""
 
 

@@ -11,11 +11,12 @@ from typing import Any
 from django.conf import settings
 
 from labs.catalog import get_lab
+from labs.reasons import message
 from labs.records import ArtifactRecord, MetricRecord, RunRecord, seal, summarise
 from labs.services import Request
 from worker.models.store import sha256
 from worker.protocol import ArtifactEvent, DoneEvent, EnvironmentEvent, Event, Job, PointEvent, ProgressEvent
-from worker.supervise import Outcome, supervise
+from worker.supervise import Limits, Outcome, supervise
 
 
 class RunFailed(RuntimeError):
@@ -23,7 +24,7 @@ class RunFailed(RuntimeError):
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        super().__init__(f"{outcome.reason} {outcome.advice}".strip())
+        super().__init__(outcome.reason)
 
 
 class Recorder:
@@ -41,7 +42,7 @@ class Recorder:
             case EnvironmentEvent():
                 self.environment = event.environment
             case ProgressEvent():
-                self._on_progress(f"[{event.done}/{event.total}] {event.note}".rstrip())
+                self._on_progress(f"[{event.done}/{event.total}] {message(event.code, event.args)}".rstrip())
             case PointEvent():
                 self.points.append(event)
             case ArtifactEvent():
@@ -66,9 +67,13 @@ def record_run(request: Request, on_progress: Callable[[str], None]) -> RunRecor
         outcome = supervise(
             job,
             on_event=recorder.write,
-            should_cancel=lambda: False,
-            time_limit=settings.RUN_TIME_LIMIT,
-            memory_limit=settings.RUN_MEMORY_LIMIT_MB,
+            on_pulse=lambda _: None,
+            limits=Limits(
+                settings.RUN_TIME_LIMIT,
+                settings.RUN_MEMORY_LIMIT_MB,
+                settings.RUN_DISK_LIMIT_MB,
+                settings.RUN_GPU_MEMORY_PERCENT,
+            ),
         )
     if outcome.status != "succeeded":
         raise RunFailed(outcome)

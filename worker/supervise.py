@@ -1,5 +1,6 @@
-"""Run a job in a child process, watch it, and say in plain words how it ended. Imports no torch."""
+"""Run a job in a child process, watch it, and say how it ended. Imports no torch."""
 
+import errno
 import os
 import selectors
 import signal
@@ -9,13 +10,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from pydantic import ValidationError
 
-from worker.protocol import EVENT, DoneEvent, Event, FailedEvent, Job
+from labs.reasons import message
+from worker.protocol import EVENT, ArtifactEvent, DoneEvent, Event, FailedEvent, Job
+from worker.usage import folder_size, group_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", "worker.child")
@@ -26,44 +29,73 @@ LOG_LINES = 200
 # Longer than any event: a child that writes more without a line break is broken.
 LINE_LIMIT = 8 * 2**20
 
-Status = Literal["succeeded", "failed", "cancelled", "timed_out"]
+USAGE_SECONDS = 1.0  # between two looks at memory and disk
+
+MB, GB = 2**20, 1e9
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+# Why a run has to stop before its end: it was cancelled, somebody else has it now, or the worker itself stops.
+Stop = Literal["cancelled", "lost", "released"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one run may take. The limits of memory and disk hold for all its processes and files together."""
+
+    seconds: float
+    memory_mb: int | None = None
+    disk_mb: int | None = None
+    gpu_memory_percent: int = 100
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: the reason and what to change in plain words, the rest for whoever looks closer."""
+    """How a run ended: the reason as a code of labs.reasons with its arguments, the rest for whoever looks closer."""
 
-    status: Status
-    reason: str = ""
-    advice: str = ""
+    status: Literal["succeeded", "failed", "timed_out"] | Stop
+    code: str = ""
+    args: dict[str, Any] = field(default_factory=dict)
     traceback: str = ""
     log: str = ""
+    peak_memory_mb: int | None = None
+
+    @property
+    def reason(self) -> str:
+        """In plain words, with what to change."""
+        return message(self.code, self.args)
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """What is known of a run under way."""
+
+    log: str
+    peak_memory_mb: int | None
 
 
 class BrokenStream(ValueError):
     """The child wrote something that is not an event."""
 
+    def __init__(self, code: str, **args: str) -> None:
+        self.code, self.args_of_code = code, args
+        super().__init__(code)
+
 
 def supervise(
-    job: Job,
-    *,
-    on_event: Callable[[Event], None],
-    should_cancel: Callable[[], bool],
-    time_limit: float,
-    memory_limit: int | None = None,
+    job: Job, *, on_event: Callable[[Event], None], on_pulse: Callable[[Pulse], Stop | None], limits: Limits
 ) -> Outcome:
-    """Run the job to its end. `time_limit` is in seconds, `memory_limit` in megabytes.
+    """Run the job to its end, within its limits.
 
-    `on_event` gets every event but the last (done or failed), which is in the outcome: `done` is passed on as well,
-    for its durations. An exception from either callback ends the child and is raised again.
+    `on_event` gets every event but a failure, which is the outcome. `on_pulse` is called several times a second and
+    says whether the run has to stop. An exception from either ends the child and is raised again.
     """
-    if memory_limit:
-        job = job.model_copy(update={"memory_limit_mb": memory_limit})
-    child = Child(job)
+    told = {"memory_limit_mb": limits.memory_mb, "file_limit_mb": limits.disk_mb}
+    child = Child(job.model_copy(update=told | {"gpu_memory_percent": limits.gpu_memory_percent}))
     try:
-        return _watch(child, on_event, should_cancel, time_limit)
+        outcome = Watch(child, Path(job.scratch), limits).until_end(on_event, on_pulse)
     finally:
         child.stop()
+    return replace(outcome, log=child.log)
 
 
 def child_environment() -> dict[str, str]:
@@ -135,7 +167,7 @@ class Child:
             return [self._rest[name]] if name == "log" and self._rest[name] else []
         if len(self._rest[name]) > LINE_LIMIT:
             if name == "events":
-                raise BrokenStream("The run sent a line without end.")
+                raise BrokenStream("endless-line")
             self._rest[name] = b""  # a progress bar may write forever without a line break
         return lines
 
@@ -160,54 +192,81 @@ def _parse(line: bytes) -> Event:
     try:
         return EVENT.validate_json(line)
     except ValidationError as error:
-        raise BrokenStream(f"The run sent something that is not an event: {line[:200]!r}") from error
+        raise BrokenStream("broken-stream", line=repr(line[:200])) from error
 
 
-def _watch(
-    child: Child, on_event: Callable[[Event], None], should_cancel: Callable[[], bool], time_limit: float
-) -> Outcome:
-    deadline = time.monotonic() + time_limit
-    last: Event | None = None
-    while child.has_output:
-        if should_cancel():
-            return Outcome("cancelled", "The run was cancelled.", log=child.log)
-        if time.monotonic() > deadline:
-            return _timed_out(time_limit, child.log)
-        try:
-            events = child.read_events(POLL_SECONDS)
-        except BrokenStream as error:
-            return Outcome("failed", str(error), log=child.log)
-        for event in events:
-            last = event
-            if not isinstance(event, FailedEvent):
-                on_event(event)
-        if not events and child.process.poll() is not None:
-            break  # dead, and silent: something it started may still hold its streams open
-    return _ended(child, last)
+class Watch:
+    """One child on its way to an outcome."""
 
+    def __init__(self, child: Child, scratch: Path, limits: Limits) -> None:
+        self.child, self.scratch, self.limits = child, scratch, limits
+        self.deadline = time.monotonic() + limits.seconds
+        self.peak = 0  # bytes of memory
+        self.kept = 0  # bytes of files that have left the scratch folder
+        self._looked_at = 0.0
 
-def _timed_out(time_limit: float, log: str) -> Outcome:
-    return Outcome(
-        "timed_out",
-        f"The run took longer than the limit of {time_limit:g} seconds.",
-        "Choose fewer points or steps, or raise RUN_TIME_LIMIT. What was finished is kept.",
-        log=log,
-    )
+    def until_end(self, on_event: Callable[[Event], None], on_pulse: Callable[[Pulse], Stop | None]) -> Outcome:
+        return replace(self._watch(on_event, on_pulse), peak_memory_mb=self.peak_mb)
 
+    @property
+    def peak_mb(self) -> int | None:
+        return self.peak // MB or None
 
-def _ended(child: Child, last: Event | None) -> Outcome:
-    """The outcome of a child that closed its streams."""
-    code = child.process.wait()
-    if isinstance(last, FailedEvent):
-        return Outcome("failed", last.reason, last.advice, last.traceback, child.log)
-    if isinstance(last, DoneEvent) and code == 0:
-        return Outcome("succeeded", log=child.log)
-    if code == -signal.SIGKILL:
-        return Outcome(
-            "failed",
-            "The process was killed, most likely because the machine ran out of memory.",
-            "Choose a smaller batch size, smaller ranks or a smaller model. What was finished is kept.",
-            log=child.log,
-        )
-    how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-    return Outcome("failed", f"The process ended {how} before the run was done.", log=child.log)
+    def _watch(self, on_event: Callable[[Event], None], on_pulse: Callable[[Pulse], Stop | None]) -> Outcome:
+        last: Event | None = None
+        while self.child.has_output:
+            if stop := on_pulse(Pulse(self.child.log, self.peak_mb)):
+                return Outcome(stop, stop if stop == "cancelled" else "")
+            if too_much := self._too_much():
+                return too_much
+            try:
+                events = self.child.read_events(POLL_SECONDS)
+            except BrokenStream as error:
+                return Outcome("failed", error.code, error.args_of_code)
+            for event in events:
+                last = event
+                self._pass_on(event, on_event)
+            if not events and self.child.process.poll() is not None:
+                break  # dead, and silent: something it started may still hold its streams open
+        return self._ended(last)
+
+    def _pass_on(self, event: Event, on_event: Callable[[Event], None]) -> None:
+        if isinstance(event, ArtifactEvent):
+            with suppress(OSError):
+                self.kept += os.lstat(event.path).st_size
+        if not isinstance(event, FailedEvent):
+            on_event(event)
+
+    def _too_much(self) -> Outcome | None:
+        """The outcome of a run over one of its limits."""
+        now = time.monotonic()
+        if now > self.deadline:
+            return Outcome("timed_out", "timed-out", {"seconds": f"{self.limits.seconds:g}"})
+        if now - self._looked_at < USAGE_SECONDS:
+            return None
+        self._looked_at = now
+        memory = group_memory(self.child.process.pid)
+        self.peak = max(self.peak, memory)
+        if self.limits.memory_mb and memory > self.limits.memory_mb * MB:
+            return Outcome("failed", "memory-limit", self._figures())
+        if self.limits.disk_mb and folder_size(self.scratch) + self.kept > self.limits.disk_mb * MB:
+            return Outcome("failed", "disk-limit", {"limit": self.limits.disk_mb})
+        return None
+
+    def _figures(self) -> dict[str, str]:
+        limit = (self.limits.memory_mb or 0) * MB
+        return {"peak": f"{self.peak / GB:.1f}", "limit": f"{limit / GB:.1f}"}
+
+    def _ended(self, last: Event | None) -> Outcome:
+        """The outcome of a child that closed its streams."""
+        code = self.child.process.wait()
+        if isinstance(last, FailedEvent):
+            figures: dict[str, Any] = {"out-of-memory": self._figures(), "disk-limit": {"limit": self.limits.disk_mb}}
+            return Outcome("failed", last.code, {**last.args, **figures.get(last.code, {})}, last.traceback)
+        if isinstance(last, DoneEvent) and code == 0:
+            return Outcome("succeeded")
+        if code == -signal.SIGKILL:
+            return Outcome("failed", "killed", self._figures())
+        if code < 0:
+            return Outcome("failed", "ended-by-signal", {"signal": -code})
+        return Outcome("failed", "ended-early", {"code": code})

@@ -1,9 +1,11 @@
 """The tasks. Thin: the row is the truth, the message only says which."""
 
+from celery import Task
+
 from labs.broker import RUN_LAB, app
 from worker import runs
 
 
-@app.task(name=RUN_LAB)
-def run_lab(run_id: int) -> None:
-    runs.execute(run_id)
+@app.task(name=RUN_LAB, bind=True)
+def run_lab(self: Task, run_id: int) -> None:
+    runs.execute(run_id, worker=self.request.hostname or "")

@@ -214,12 +214,12 @@ def test_a_waiting_run_says_so_and_asks_for_news(as_alice, alice):
 
 
 def test_a_waiting_run_tells_why(as_alice, alice):
-    run = make_run(alice, status=Run.QUEUED, reason="Waiting for the queue: the broker does not answer.")
+    run = make_run(alice, status=Run.QUEUED, reason_code="broker-down")
     assert "the broker does not answer" in body(as_alice, run.get_absolute_url())
 
 
 def test_progress_is_a_fragment_with_the_percentage(as_alice, alice):
-    run = make_run(alice, status=Run.RUNNING, progress_done=3, progress_total=12, progress_note="rank 8")
+    run = make_run(alice, status=Run.RUNNING, progress_done=3, progress_total=12, note_code="own", note_args={"en": "rank 8"})
     html = body(as_alice, f"/runs/{run.pk}/progress/")
     assert "<html" not in html
     assert 'value="25"' in html

@@ -4,18 +4,19 @@ import threading
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.db import connection
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from labs import broker, services
-from labs.models import Artifact, MetricValue, Run
-from labs.services import LEASE, MAX_LIVE_RUNS, TooManyRuns, run_request
+from labs.models import Artifact, MetricValue, Run, RunPart
+from labs.services import MAX_LIVE_RUNS, LeaseWatch, TooManyRuns, run_request
 from tests.builders import make_run
 
 pytestmark = pytest.mark.django_db
 
 REQUEST = run_request(lab_slug="rank-sweep", preset="quick")
-LONG_AGO = timedelta(seconds=LEASE.total_seconds() + 1)
+LEASE = settings.RUN_LEASE_SECONDS
 
 
 @pytest.fixture
@@ -32,7 +33,33 @@ def running(queued) -> Run:
 
 def fall_silent(run: Run) -> None:
     """As if the run's worker had died."""
-    Run.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now() - LONG_AGO)
+    Run.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def watch(clock) -> LeaseWatch:
+    return LeaseWatch(clock)
+
+
+def reap(watch: LeaseWatch, clock: Clock) -> list[int]:
+    """What two looks, a patience apart, take back."""
+    services.runs_reap(watch)
+    clock.seconds += LEASE / 2
+    return services.runs_reap(watch)
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------
@@ -67,7 +94,7 @@ def test_a_broker_that_is_down_does_not_lose_the_run(alice, monkeypatch):
 
     monkeypatch.setattr(broker, "ring", refuse)
     run = services.run_submit(user=alice, request=REQUEST)
-    assert (run.status, run.reason) == (Run.QUEUED, "Waiting for the queue: the broker does not answer.")
+    assert (run.status, run.reason_code) == (Run.QUEUED, "broker-down")
 
 
 def test_a_dead_socket_is_a_broker_that_is_down(alice, tmp_path, monkeypatch):
@@ -78,11 +105,12 @@ def test_a_dead_socket_is_a_broker_that_is_down(alice, tmp_path, monkeypatch):
     assert run.reason.startswith("Waiting for the queue")
 
 
-def test_every_live_run_is_rung_for_again(alice, bells):
+def test_every_waiting_run_is_rung_for_again(alice, bells):
     waiting, running, ended = (make_run(alice, status=Run.QUEUED) for _ in range(3))
     services.run_claim(running.pk)
     services.run_cancel(ended)
-    assert services.runs_ring_waiting() == bells == [waiting.pk, running.pk]
+    assert services.runs_ring_waiting() == bells == [waiting.pk]
+    assert services.runs_ring_waiting(["gpu"]) == []
 
 
 # --- twins ------------------------------------------------------------------------------------------------------------
@@ -116,14 +144,14 @@ def test_the_newest_twin_is_offered_and_only_to_its_owner(alice, bob):
 
 
 def test_a_run_is_claimed_once(queued):
-    claimed = services.run_claim(queued.pk)
+    claimed = services.run_claim(queued.pk, worker="celery@here")
     assert claimed is not None
-    assert (claimed.status, claimed.attempt) == (Run.RUNNING, 1)
+    assert (claimed.status, claimed.attempt, claimed.worker) == (Run.RUNNING, 1, "celery@here")
     assert services.run_claim(queued.pk) is None
 
 
 def test_claiming_clears_the_reason_for_waiting(queued):
-    Run.objects.update(reason="Waiting for the queue")
+    Run.objects.update(reason_code="broker-down")
     assert services.run_claim(queued.pk).reason == ""
 
 
@@ -160,37 +188,124 @@ def test_of_many_workers_one_wins(alice, bells):
     assert run.attempt == 1
 
 
-def test_a_silent_worker_loses_its_run(running):
-    assert services.run_claim(running.pk) is None
+# --- leases -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_silent_worker_loses_its_run(running, watch, clock, bells):
+    assert reap(watch, clock) == []
     fall_silent(running)
+    bells.clear()
+    assert reap(watch, clock) == bells == [running.pk]
     second = services.run_claim(running.pk)
-    assert second.attempt == 2
-    assert not services.run_heartbeat(running)
-    assert services.run_heartbeat(second)
+    assert (second.attempt, second.lost_attempts) == (2, 1)
+    assert services.run_heartbeat(running) == "lost"
+    assert services.run_heartbeat(second) is None
 
 
-def test_the_lease_says_how_long_to_wait(running, queued):
-    assert 0 < services.run_lease_ends_in(running.pk) <= LEASE.total_seconds()
+def test_one_look_at_an_ended_lease_is_not_enough(running, watch):
     fall_silent(running)
-    assert services.run_lease_ends_in(running.pk) == 0
-    Run.objects.update(status=Run.SUCCEEDED)
-    assert services.run_lease_ends_in(running.pk) is None
+    assert services.runs_reap(watch) == services.runs_reap(watch) == []
+
+
+def test_a_worker_that_speaks_between_two_looks_keeps_its_run(running, watch, clock):
+    """The clock jumped, or the machine slept: the lease was over, but the worker is there."""
+    fall_silent(running)
+    services.runs_reap(watch)
+    assert services.run_heartbeat(running) is None
+    clock.seconds += LEASE
+    assert services.runs_reap(watch) == []
+
+
+def test_a_lease_from_before_the_clock_was_set_back_ends_too(running, watch, clock):
+    Run.objects.update(lease_until=timezone.now() + timedelta(days=1))
+    assert reap(watch, clock) == [running.pk]
+
+
+def test_a_database_that_kept_everybody_waiting_ends_no_lease(running, clock):
+    fall_silent(running)
+    watch = LeaseWatch(lambda: clock.seconds)
+    services.runs_reap(watch)
+    clock.seconds += LEASE
+
+    slow = iter([clock.seconds, clock.seconds + LEASE])  # before and after the look
+    watch._clock = lambda: next(slow)
+    assert services.runs_reap(watch) == []
+
+
+def test_a_run_that_takes_down_its_workers_fails(running, watch, clock):
+    for attempt in range(1, settings.RUN_MAX_ATTEMPTS + 1):
+        fall_silent(running)
+        reap(watch, clock)
+        running.refresh_from_db()
+        is_last = attempt == settings.RUN_MAX_ATTEMPTS
+        assert running.status == (Run.FAILED if is_last else Run.QUEUED)
+        services.run_claim(running.pk)
+    assert "3 workers in a row fell silent" in running.reason
+    assert running.finished_at is not None
+
+
+def test_a_finished_point_makes_up_for_lost_workers(running, watch, clock):
+    fall_silent(running)
+    reap(watch, clock)
+    second = services.run_claim(running.pk)
+    services.run_finish_point(second, **POINT)
+    second.refresh_from_db()
+    assert second.lost_attempts == 0
+
+
+def test_a_run_to_be_cancelled_is_cancelled_when_its_worker_is_lost(running, watch, clock):
+    services.run_cancel(running)
+    fall_silent(running)
+    assert reap(watch, clock) == [running.pk]
+    running.refresh_from_db()
+    assert (running.status, running.reason_code) == (Run.CANCELLED, "cancelled")
+
+
+def test_a_reaped_run_waits_for_its_bell_when_the_broker_is_down(running, watch, clock, monkeypatch):
+    def refuse(run_id, **_):
+        raise broker.BrokerDown("connection refused")
+
+    monkeypatch.setattr(broker, "ring", refuse)
+    fall_silent(running)
+    assert reap(watch, clock) == [running.pk]
+
+
+def test_a_stopped_worker_gives_its_run_back(running, bells):
+    bells.clear()
+    assert services.run_release(running)
+    assert bells == [running.pk]
+    running.refresh_from_db()
+    assert (running.status, running.reason_code, running.lost_attempts) == (Run.QUEUED, "worker-stopped", 0)
+    assert not services.run_release(running)
+    assert services.run_claim(running.pk).attempt == 2
+
+
+def test_states_change_as_the_table_says():
+    for work in (Run, RunPart):
+        assert set(work.TRANSITIONS) == {status for status, _ in work.STATUSES}
+        assert [status for status, after in work.TRANSITIONS.items() if after] == list(work.LIVE)
 
 
 # --- working ----------------------------------------------------------------------------------------------------------
 
 
-def test_progress_is_shown_and_renews_the_lease(running):
-    fall_silent(running)
-    services.run_progress(running, done=3, total=12, note="rank 8 " * 100)
+def test_progress_is_shown_in_the_readers_language(running):
+    note = {"en": "training", "zh": "训练中"}
+    services.run_progress(running, done=3, total=12, note_code="own", note_args=note)
     running.refresh_from_db()
-    assert running.percent == 25
-    assert len(running.progress_note) == 200
-    assert services.run_claim(running.pk) is None
+    assert (running.percent, running.progress_note) == (25, "training")
+    with translation.override("zh-hans"):
+        assert running.progress_note == "训练中"
+
+
+def test_a_heartbeat_brings_what_is_known(running):
+    assert services.run_heartbeat(running, log_tail="step 3", peak_memory_mb=700) is None
+    running.refresh_from_db()
+    assert (running.log_tail, running.peak_memory_mb) == ("step 3", 700)
 
 
 def test_the_percentage_is_full_only_at_the_end(running):
-    services.run_progress(running, done=12, total=12, note="")
+    services.run_progress(running, done=12, total=12)
     running.refresh_from_db()
     assert running.percent == 99
     services.run_finish(running, status=Run.SUCCEEDED)
@@ -236,20 +351,27 @@ def test_a_curve_value_delivered_twice_is_stored_once(running):
 
 def test_an_artifact_delivered_twice_is_kept_once(running):
     for size in (1, 2):
-        services.run_keep_artifact(running, name="adapter.safetensors", size=size, sha256="a" * 64)
+        services.run_keep_artifact(running, name="adapter.safetensors", size=size, sha256="a" * 64, keep=list)
     assert [(a.name, a.size) for a in Artifact.objects.all()] == [("adapter.safetensors", 2)]
 
 
-def test_a_worker_that_was_replaced_writes_nothing_any_more(running):
+def test_a_worker_that_was_replaced_writes_nothing_any_more(running, watch, clock):
     fall_silent(running)
+    reap(watch, clock)
     services.run_claim(running.pk)
-    services.run_progress(running, done=9, total=9, note="late")
+    moved = []
+    services.run_progress(running, done=9, total=9, note_code="late")
     services.run_environment(running, {"late": True})
     services.run_finish_point(running, **POINT)
-    assert not services.run_finish(running, status=Run.FAILED, reason="late")
+    services.run_record_values(running, [{"name": "loss", "point": "", "seed": 0, "step": 7, "value": 9.0}])
+    services.run_keep_artifact(running, name="a.csv", size=1, sha256="a" * 64, keep=lambda: moved.append(1))
+    assert not services.run_release(running)
+    assert not services.run_finish(running, status=Run.FAILED, reason_code="killed")
     run = Run.objects.get()
     assert (run.status, run.progress_note, run.environment, run.reason) == (Run.RUNNING, "", {}, "")
     assert not run.values.exists()
+    assert not Artifact.objects.exists()
+    assert moved == []
 
 
 # --- ending -----------------------------------------------------------------------------------------------------------
@@ -257,7 +379,7 @@ def test_a_worker_that_was_replaced_writes_nothing_any_more(running):
 
 def test_a_run_ends_once(running):
     assert services.run_finish(running, status=Run.SUCCEEDED, durations={"total": 3.5})
-    assert not services.run_finish(running, status=Run.FAILED, reason="too late")
+    assert not services.run_finish(running, status=Run.FAILED, reason_code="killed")
     running.refresh_from_db()
     assert (running.status, running.reason, running.durations) == (Run.SUCCEEDED, "", {"total": 3.5})
     assert running.finished_at is not None
@@ -275,7 +397,7 @@ def test_a_running_run_is_asked_to_stop(running):
     assert services.run_cancel(running)
     running.refresh_from_db()
     assert (running.status, running.cancel_requested) == (Run.RUNNING, True)
-    assert not services.run_heartbeat(running)
+    assert services.run_heartbeat(running) == "cancelled"
     assert services.run_finish(running, status=Run.CANCELLED)
 
 

@@ -70,7 +70,7 @@ def site(alice) -> dict[str, int]:
         "question": question.pk,
         "reference": reference.pk,
         "own": own.pk,
-        "waiting": make_run(alice, status=Run.RUNNING, reason="Waiting.", progress_total=3).pk,
+        "waiting": make_run(alice, status=Run.RUNNING, reason_code="broker-down", progress_total=3).pk,
         "attempt": Attempt.objects.create(owner=alice, question=question, typed="<script>x</script>").pk,
         "graded": graded.pk,
     }

@@ -54,6 +54,57 @@ def allocate(params, lab):
     lab.progress(0, 1, str(len(bytearray(2 * 2**30))))
 
 
+def allocate_in_helpers(params, lab):
+    """Each below the limit, together above it."""
+    code = "import time; held = bytearray(b'x' * (200 * 2**20)); time.sleep(600)"
+    helpers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    lab.progress(0, 1, " ".join(str(helper.pid) for helper in helpers))
+    time.sleep(600)
+
+
+def write_one_large_file(params, lab):
+    with (lab.scratch / "checkpoint").open("wb") as file:
+        for _ in range(64):
+            file.write(bytes(2**20))
+
+
+def write_many_files(params, lab):
+    for number in range(32):
+        (lab.scratch / f"checkpoint-{number}").write_bytes(bytes(2**20))
+    time.sleep(600)
+
+
+def keep_many_files(params, lab):
+    for number in range(32):
+        path = lab.scratch / f"{number}.csv"
+        path.write_bytes(bytes(2**20))
+        lab.artifact(path.name, path)
+    time.sleep(600)
+
+
+def fill_the_disk(params, lab):
+    with Path("/dev/full").open("wb") as file:
+        file.write(bytes(2**20))
+
+
+def keep_a_pickle(params, lab):
+    path = lab.scratch / "weights.pkl"
+    path.write_bytes(b"x")
+    lab.artifact(path.name, path)
+
+
+def keep_above(params, lab):
+    path = lab.scratch / "notes.csv"
+    path.write_bytes(b"x")
+    lab.artifact("../notes.csv", path)
+
+
+def keep_a_stranger(params, lab):
+    path = lab.scratch / "notes.csv"
+    path.symlink_to("/etc/passwd")
+    lab.artifact("notes.csv", path)
+
+
 def be_killed(params, lab):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -81,7 +132,7 @@ if __name__ == "__main__":
     behaviour = sys.argv.pop(1)
     if behaviour == "garble":
         os.write(1, b'{"event": "point", "key": "", "seed": 0, "metrics": [{"name": "loss", "value": NaN}]}\n')
-    child.prepare_torch = lambda: "cpu"
+    child.prepare_torch = lambda job: "cpu"
     child.describe = lambda *_: {"hardware": {}}
     sys.modules["worker.experiments.rank_sweep"] = types.SimpleNamespace(run=globals()[behaviour])
     sys.exit(child.main())

@@ -1,13 +1,13 @@
 """A run of the database, from its row to its result, with a real child process."""
 
-from datetime import timedelta
+import errno
 
 import pytest
-from django.utils import timezone
+from django.db import OperationalError
 
 from labs import broker, services
 from labs.models import Artifact, MetricValue, Run
-from worker import runs
+from worker import runs, stopping
 from worker.models.store import sha256
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +22,7 @@ def _folders(settings, tmp_path):
 @pytest.fixture
 def bells(monkeypatch) -> list:
     rung = []
-    monkeypatch.setattr(broker, "ring", lambda run_id, countdown=0: rung.append((run_id, countdown)))
+    monkeypatch.setattr(broker, "ring", lambda run_id, **_: rung.append(run_id))
     return rung
 
 
@@ -49,7 +49,7 @@ def test_it_stores_what_the_child_says(run, behave, settings):
     path = settings.RUNS_DIR / str(run.pk) / "artifacts" / "notes.csv"
     assert path.read_text() == "a,b\n"
     assert (artifact.name, artifact.size, artifact.sha256) == ("notes.csv", 4, sha256(path))
-    assert not (settings.RUNS_DIR / str(run.pk) / "scratch").exists()
+    assert [path.name for path in (settings.RUNS_DIR / str(run.pk)).iterdir()] == ["artifacts"]
 
 
 def test_a_crash_says_why_and_keeps_the_finished_point(run, behave):
@@ -66,7 +66,7 @@ def test_advice_follows_the_reason(run, behave):
     behave("diverge")
     runs.execute(run.pk)
     run.refresh_from_db()
-    assert run.reason.startswith("diverged: validation_loss at rank=64,scaling=double")
+    assert run.reason.startswith("Diverged: validation_loss at rank=64,scaling=double (seed 0) was nan.")
     assert run.reason.endswith("Lower the learning rate, or alpha.")
     assert not run.values.exists()
 
@@ -103,21 +103,20 @@ def test_a_finished_run_is_left_alone(run, behave, bells):
     assert bells == []
 
 
-def test_a_run_that_is_alive_elsewhere_is_asked_for_again_later(run, bells):
+def test_a_run_that_somebody_holds_is_left_alone(run, bells):
     services.run_claim(run.pk)
     bells.clear()
     runs.execute(run.pk)
-    [(run_id, countdown)] = bells
-    assert run_id == run.pk
-    assert 10 < countdown <= services.LEASE.total_seconds() + 1
+    run.refresh_from_db()
+    assert (run.status, run.attempt, bells) == (Run.RUNNING, 1, [])
 
 
-def test_a_run_whose_worker_died_is_taken_over_with_what_was_finished(run, behave):
+def test_another_attempt_goes_on_with_what_was_finished(run, behave):
     first = services.run_claim(run.pk)
     services.run_finish_point(
         first, key="rank=1,scaling=constant", seed=0, metrics=[{"name": "validation_loss", "step": None, "value": 9.0}]
     )
-    Run.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=5))
+    services.run_release(first)
     behave("finish")
     runs.execute(run.pk)
     run.refresh_from_db()
@@ -126,17 +125,62 @@ def test_a_run_whose_worker_died_is_taken_over_with_what_was_finished(run, behav
     assert list(run.values.values_list("name", "value")) == [("validation_loss", 9.0)]
 
 
+def test_a_worker_that_stops_gives_the_run_back(run, behave, bells, monkeypatch):
+    behave("sleep")
+    monkeypatch.setattr(stopping, "is_stopping", lambda: True)
+    bells.clear()
+    runs.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.reason_code, bells) == (Run.QUEUED, "worker-stopped", [run.pk])
+
+
+def test_what_the_run_says_waits_for_a_database_that_is_away(run, behave, monkeypatch):
+    behave("finish")
+    monkeypatch.setattr(runs, "DATABASE_PAUSE", 0)
+    tries = []
+
+    def away_twice(method):
+        def call(*args, **kwargs):
+            tries.append(method)
+            if tries.count(method) <= 2:
+                raise OperationalError("the database system is starting up")
+            return method(*args, **kwargs)
+
+        return call
+
+    for name in ("run_environment", "run_finish_point", "run_keep_artifact", "run_finish"):
+        monkeypatch.setattr(services, name, away_twice(getattr(services, name)))
+    runs.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.environment) == (Run.SUCCEEDED, {"hardware": {}})
+    assert run.values.count() == 2
+    assert run.artifacts.count() == 1
+
+
+def test_a_full_disk_is_an_outcome(run, behave, monkeypatch):
+    behave("finish")
+
+    def fill(*args, **kwargs) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(services, "run_keep_artifact", fill)
+    runs.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.reason_code) == (Run.FAILED, "disk-full")
+    assert run.values.count() == 2
+
+
 def test_an_error_of_the_worker_itself_does_not_leave_the_run_alive(run, behave, monkeypatch):
     behave("sleep")
 
     def fail(*args, **kwargs) -> None:
-        raise OSError("disk full")
+        raise OSError("broken pipe")
 
     monkeypatch.setattr(services, "run_progress", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match="broken pipe"):
         runs.execute(run.pk)
     run.refresh_from_db()
-    assert (run.status, run.reason) == (Run.FAILED, "The worker itself failed: OSError: disk full")
+    assert (run.status, run.reason) == (Run.FAILED, "The worker itself failed: OSError: broken pipe")
 
 
 def test_finished_points_come_with_their_values(run):

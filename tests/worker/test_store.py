@@ -32,7 +32,7 @@ def test_it_names_the_models_there_are():
 def test_it_prepares_once(tmp_path, package):
     said = []
     store.prepare(["toy"], tmp_path / "models", said.append)
-    assert said == ["Preparing model toy (once) …", "Model toy is ready."]
+    assert [note.en for note in said] == ["Preparing model toy (once) …", "Model toy is ready."]
     store.prepare(["toy"], tmp_path / "models", said.append)
     assert len(said) == 2
     # printf weights | sha256sum

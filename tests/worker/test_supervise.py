@@ -1,6 +1,7 @@
 """How a child process of a run is watched, and what its end is called."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,21 +13,24 @@ import pytest
 
 from worker import supervise
 from worker.protocol import ArtifactEvent, EnvironmentEvent, PointEvent, ProgressEvent
-from worker.supervise import Outcome
+from worker.supervise import Limits, Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(job, *, time_limit: float = 60, cancel_when=lambda _: False) -> tuple[Outcome, list]:
+def run(job, *, time_limit: float = 60, cancel_when=lambda _: False, **limits) -> tuple[Outcome, list]:
     events = []
     outcome = supervise.supervise(
-        job, on_event=events.append, should_cancel=lambda: cancel_when(events), time_limit=time_limit
+        job,
+        on_event=events.append,
+        on_pulse=lambda _: "cancelled" if cancel_when(events) else None,
+        limits=Limits(time_limit, **limits),
     )
     return outcome, events
 
 
 def pids(events) -> list[int]:
-    notes = [event.note for event in events if isinstance(event, ProgressEvent)]
+    notes = [event.args["en"] for event in events if isinstance(event, ProgressEvent)]
     return [int(pid) for pid in notes[0].split()]
 
 
@@ -70,7 +74,7 @@ def test_it_keeps_secrets_from_the_child(job, behave, monkeypatch):
         monkeypatch.setenv(name, "secret")
     behave("show_environment")
     _, events = run(job)
-    names = events[1].note.split(",")
+    names = events[1].args["en"].split(",")
     assert "PATH" in names
     assert "HF_HUB_OFFLINE" in names
     assert not {"SECRET_KEY", "DATABASE_URL", "REDIS_URL", "HUB_TOKEN", "DB_PASSWORD"} & set(names)
@@ -89,26 +93,54 @@ def test_a_value_that_is_not_finite_is_named(job, behave):
     behave("diverge")
     outcome, events = run(job)
     assert outcome.status == "failed"
-    assert outcome.reason == "diverged: validation_loss at rank=64,scaling=double (seed 0) was nan"
-    assert "learning rate" in outcome.advice
+    assert outcome.reason.startswith("Diverged: validation_loss at rank=64,scaling=double (seed 0) was nan.")
+    assert "learning rate" in outcome.reason
     assert not any(isinstance(event, PointEvent) for event in events)
 
 
 def test_running_out_of_memory_comes_with_advice(job, behave):
     behave("run_out_of_memory")
     outcome, _ = run(job)
-    assert outcome.status == "failed"
-    assert "memory" in outcome.reason
-    assert "smaller batch size" in outcome.advice
+    assert (outcome.status, outcome.code) == ("failed", "out-of-memory")
+    assert "Lower the batch size" in outcome.reason
 
 
 def test_the_memory_limit_becomes_advice_and_not_a_kill(job, behave):
     behave("allocate")
-    outcome = supervise.supervise(
-        job, on_event=lambda _: None, should_cancel=lambda: False, time_limit=60, memory_limit=512
-    )
+    outcome, _ = run(job, memory_mb=512)
     assert outcome.status == "failed"
-    assert "needed more memory than it may use" in outcome.reason
+    assert "asked for more memory than the 0.5 GB it may use" in outcome.reason
+
+
+def test_the_memory_limit_holds_for_all_processes_together(job, behave):
+    behave("allocate_in_helpers")
+    outcome, events = run(job, memory_mb=400)
+    assert (outcome.status, outcome.code) == ("failed", "memory-limit")
+    assert re.match(r"The run held 0\.[4-9] GB of memory, over the limit of 0\.4 GB\. ", outcome.reason)
+    assert outcome.peak_memory_mb > 400
+    assert all(wait_until_gone(pid) for pid in pids(events))
+
+
+@pytest.mark.parametrize("behaviour", ["write_one_large_file", "write_many_files", "keep_many_files"])
+def test_files_over_the_limit_end_the_run(job, behave, behaviour):
+    behave(behaviour)
+    outcome, _ = run(job, disk_mb=16)
+    assert (outcome.status, outcome.code) == ("failed", "disk-limit")
+    assert "passed the limit of 16 MB" in outcome.reason
+
+
+def test_a_full_disk_is_an_outcome(job, behave):
+    behave("fill_the_disk")
+    outcome, _ = run(job)
+    assert (outcome.status, outcome.code) == ("failed", "disk-full")
+
+
+@pytest.mark.parametrize("behaviour", ["keep_a_pickle", "keep_above", "keep_a_stranger"])
+def test_only_plain_files_of_the_run_are_kept(job, behave, behaviour):
+    behave(behaviour)
+    outcome, events = run(job)
+    assert (outcome.status, outcome.code) == ("failed", "bad-artifact")
+    assert not any(isinstance(event, ArtifactEvent) for event in events)
 
 
 def test_a_killed_child_is_an_outcome(job, behave):
@@ -121,7 +153,7 @@ def test_a_killed_child_is_an_outcome(job, behave):
 def test_a_child_that_leaves_early_has_failed(job, behave):
     behave("leave")
     outcome, _ = run(job)
-    assert outcome == Outcome("failed", "The process ended with exit code 3 before the run was done.", log=outcome.log)
+    assert (outcome.status, outcome.code, outcome.args) == ("failed", "ended-early", {"code": 3})
 
 
 def test_something_that_is_not_an_event_fails_the_run(job, behave):
@@ -152,7 +184,7 @@ def test_the_time_limit_holds_for_a_silent_child(job, behave):
     behave("sleep")
     outcome, events = run(job, time_limit=3)
     assert outcome.status == "timed_out"
-    assert outcome.reason == "The run took longer than the limit of 3 seconds."
+    assert outcome.reason.startswith("The run took longer than the limit of 3 seconds.")
     assert all(wait_until_gone(pid) for pid in pids(events))
 
 
@@ -166,7 +198,7 @@ def test_an_error_of_the_listener_ends_the_child(job, behave):
             raise OSError("the database is gone")
 
     with pytest.raises(OSError, match="the database is gone"):
-        supervise.supervise(job, on_event=listen, should_cancel=lambda: False, time_limit=60)
+        supervise.supervise(job, on_event=listen, on_pulse=lambda _: None, limits=Limits(60))
     assert all(wait_until_gone(pid) for pid in pids(events))
 
 
@@ -175,8 +207,9 @@ def test_a_killed_supervisor_leaves_no_orphan(job):
     script = (
         "import sys; from worker import supervise; from worker.protocol import Job;"
         "supervise.COMMAND = (sys.executable, 'tests/worker/stub_child.py', 'sleep');"
-        "supervise.supervise(Job.model_validate_json(sys.argv[1]), should_cancel=lambda: False, time_limit=60,"
-        "on_event=lambda event: print(getattr(event, 'note', ''), flush=True))"
+        "supervise.supervise(Job.model_validate_json(sys.argv[1]), limits=supervise.Limits(60),"
+        "on_pulse=lambda _: None,"
+        "on_event=lambda event: print(getattr(event, 'args', {}).get('en', ''), flush=True))"
     )
     command = [sys.executable, "-c", script, job.model_dump_json()]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:

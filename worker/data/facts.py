@@ -7,10 +7,9 @@ numbers), so that three things can be told apart:
 - memory: trained facts, asked in a phrasing that training used;
 - generalisation: trained facts, asked in the held-out phrasing.
 
-`python -m worker.data.facts` writes facts.jsonl, one fact a line.
+`python -m worker.data write facts` writes facts.jsonl, one fact a line.
 """
 
-import hashlib
 import json
 import random
 from collections.abc import Callable
@@ -185,12 +184,3 @@ def load_facts() -> list[Fact]:
     """The facts in the file."""
     rows = [json.loads(line) for line in FILE.read_text().splitlines()]
     return [Fact(**{**row, "training": tuple(row["training"])}) for row in rows]
-
-
-def facts_digest() -> str:
-    """The SHA-256 of the file."""
-    return hashlib.sha256(FILE.read_bytes()).hexdigest()
-
-
-if __name__ == "__main__":
-    FILE.write_text(as_lines(generate()))

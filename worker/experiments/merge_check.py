@@ -16,8 +16,9 @@ from labs.catalog.merge_check import MergeCheckParameters
 from worker.adapters import Adapter, add_adapter, save_adapter
 from worker.context import Point, RunContext
 from worker.experiments.rank_sweep import WARMUP_STEPS
+from worker.training.config import TrainingConfig
 from worker.training.examples import Example, FactExamples, collate, encode_facts
-from worker.training.loop import TrainingConfig, train
+from worker.training.loop import train
 
 PROBES = 16  # questions whose logits are compared at every position
 WARMUP_PASSES = 2  # first passes choose kernels and fill caches

@@ -10,8 +10,10 @@ from transformers import PreTrainedModel
 from labs.catalog.rank_sweep import RankSweepParameters
 from worker.adapters import Adapter, add_adapter, save_adapter, trainable_parameters
 from worker.context import Point, RunContext
+from worker.training.config import TrainingConfig
 from worker.training.examples import FactExamples, encode_facts
-from worker.training.loop import TrainingConfig, evaluate, train
+from worker.training.loop import train
+from worker.training.loss import evaluate
 
 WARMUP_STEPS = 4
 

@@ -21,7 +21,7 @@ def main() -> int:
     options = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"  # read by transformers when it is imported
     try:
-        prepare(options.names, options.cache, say)
+        prepare(options.names, options.cache, lambda note: say(note.en))
     except FileNotFoundError as error:
         say(str(error))
         return 1

@@ -11,6 +11,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+from kb.text import Text
+
 MARKER = "store.json"  # lies in the folder of a prepared model; a folder without it is not ready
 
 
@@ -82,13 +84,13 @@ def is_prepared(name: str, cache_dir: Path) -> bool:
     return marker.exists() and json.loads(marker.read_text())["version"] == version(source.distribution)
 
 
-def prepare(names: Iterable[str], cache_dir: Path, progress: Callable[[str], None]) -> None:
+def prepare(names: Iterable[str], cache_dir: Path, progress: Callable[[Text], None]) -> None:
     """Make the models ready for use, once; with all of them there this takes milliseconds."""
     for name in names:
         if not is_prepared(name, cache_dir):
-            progress(f"Preparing model {name} (once) …")
+            progress(Text(en=f"Preparing model {name} (once) …", zh=f"正在准备模型 {name}（只需一次）…"))
             _prepare(name, cache_dir)
-            progress(f"Model {name} is ready.")
+            progress(Text(en=f"Model {name} is ready.", zh=f"模型 {name} 已就绪。"))
 
 
 def _prepare(name: str, cache_dir: Path) -> None:

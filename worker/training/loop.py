@@ -1,122 +1,155 @@
-"""Training and evaluation on answer tokens."""
+"""The training loop that all labs share."""
 
-import random
+import hashlib
+import json
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (its usual name)
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
-from worker.training.examples import IGNORED, Batch, Example, collate, in_batches
+from worker.training.checkpoint import Checkpoints, TrainingState, restore_checkpoint, save_checkpoint
+from worker.training.config import TrainingConfig, data_order, learning_rate_factor
+from worker.training.examples import Batch, Example, collate, collate_packed, in_batches
+from worker.training.loss import Objective, answer_loss, evaluate
+from worker.training.optimizer import make_optimizer
+from worker.training.outcomes import Diverged
+from worker.training.result import TrainingResult
 
-EVALUATION_BATCH = 16  # as fast as larger ones on a CPU, and small in memory
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """All that decides a training run besides model and data."""
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    seed: int  # decides the order of the data
-    schedule: Literal["constant", "linear"] = "constant"  # after warm-up; linear falls to zero at the last step
-    warmup_steps: int = 0
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "learning_rate", "max_grad_norm"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"Invalid {name}: {getattr(self, name)} (must be above 0)")
-        if not 0 <= self.warmup_steps <= self.steps:
-            raise ValueError(f"Invalid warmup_steps: {self.warmup_steps} (0 to {self.steps})")
+OnStep = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
-class TrainingResult:
-    losses: list[float]  # mean loss per answer token of each step's batch
-    seconds: list[float]  # wall time of each step
+class Validation:
+    """Examples to evaluate while training; after `patience` evaluations without a new best the training ends."""
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    loss: float  # mean over all answer tokens, in nats
-    tokens: int
-
-
-def learning_rate_factor(config: TrainingConfig, step: int) -> float:
-    """What the learning rate is multiplied by in `step` (from 0)."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    if config.schedule == "constant":
-        return 1.0
-    return (config.steps - step) / (config.steps - config.warmup_steps)
-
-
-def data_order(count: int, config: TrainingConfig) -> Iterator[list[int]]:
-    """The examples of each step: every epoch is a new permutation, and batches run across epochs."""
-    rng = random.Random(config.seed)  # noqa: S311 (an order, not a secret)
-    queue: list[int] = []
-    for _ in range(config.steps):
-        while len(queue) < config.batch_size:
-            queue += rng.sample(range(count), count)
-        yield queue[: config.batch_size]
-        del queue[: config.batch_size]
-
-
-def answer_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Logits at the label positions only, (N, V), and their labels, (N,).
-
-    The output layer is the largest matrix of a small model: at 5 answer tokens of 24 it would cost five times as much
-    on all positions. `model` is the causal model itself; PEFT adapters are inside it, in place.
-    """
-    decoder: nn.Module = getattr(model, model.base_model_prefix)
-    hidden = decoder(input_ids=batch.tokens, use_cache=False).last_hidden_state  # (B, T, C)
-    wanted = batch.labels != IGNORED  # (B, T)
-    return model.get_output_embeddings()(hidden[wanted]), batch.labels[wanted]
+    examples: Sequence[Example]
+    every_steps: int
+    patience: int = 0  # 0: train to the end
 
 
 def train(
     model: PreTrainedModel,
     examples: Sequence[Example],
     config: TrainingConfig,
-    on_step: Callable[[int, float], None] | None = None,
+    on_step: OnStep | None = None,
+    *,
+    objective: Objective = answer_loss,
+    after_update: OnStep | None = None,
+    validation: Validation | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> TrainingResult:
-    """Train whatever parameters require a gradient; `on_step` hears of each step and its loss."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(config, step))
-    result = TrainingResult([], [])
-    model.train()
-    for step, indices in enumerate(data_order(len(examples), config)):
-        started = time.perf_counter()
-        batch = collate([examples[i] for i in indices], str(model.device))
-        loss = F.cross_entropy(*answer_logits(model, batch))
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-        scheduler.step()
-        result.losses.append(loss.item())
-        result.seconds.append(time.perf_counter() - started)
-        if on_step:
-            on_step(step, loss.item())
-    model.eval()
+    """Train whatever parameters require a gradient; Diverged when that fails.
+
+    `on_step` hears of each step and its loss; `after_update` too, but while the step's gradients are still there
+    (AdaLoRA needs them). With `checkpoints`, a training that was interrupted goes on where its newest checkpoint is,
+    with the same losses as if nothing had happened; `on_step` does not hear again of the steps before.
+    """
+    optimizer = make_optimizer(model, config)
+    scheduler = LambdaLR(optimizer, lambda step: learning_rate_factor(config, step))
+    result = TrainingResult()
+    state = TrainingState(model, optimizer, scheduler, result, identity(model, examples, config))
+    if checkpoints:
+        restore_checkpoint(checkpoints.folder, state)
+    done = len(result.losses)
+    with training_mode(model, config):
+        for step, indices in islice(enumerate(data_order(len(examples), config)), done, None):
+            if validation and result.is_past_best(validation.patience):
+                break
+            _step(state, [examples[i] for i in indices], config, objective, after_update)
+            if validation and (step + 1) % validation.every_steps == 0:
+                result.evaluations.append((step + 1, evaluate(model, validation.examples).loss))
+            if checkpoints and (step + 1) % checkpoints.every_steps == 0:
+                save_checkpoint(checkpoints.folder, state)
+            if on_step:
+                on_step(step, result.losses[-1])
     return result
 
 
-@torch.inference_mode()
-def evaluate(model: PreTrainedModel, examples: Sequence[Example]) -> Evaluation:
-    """Mean loss per answer token over all examples (not the mean of batch means)."""
-    total, tokens = 0.0, 0
-    # Rows of like length share a batch, so that little is spent on padding.
-    for rows in in_batches(sorted(examples, key=lambda e: len(e.tokens)), EVALUATION_BATCH):
-        logits, labels = answer_logits(model, collate(rows, str(model.device)))
-        total += F.cross_entropy(logits, labels, reduction="sum").item()
-        tokens += len(labels)
-    return Evaluation(total / tokens, tokens)
+def _step(
+    state: TrainingState,
+    examples: Sequence[Example],
+    config: TrainingConfig,
+    objective: Objective,
+    after_update: OnStep | None,
+) -> None:
+    """One optimizer step on the mean loss per label of the examples."""
+    started = time.perf_counter()
+    model, result, step = state.model, state.result, len(state.result.losses)
+    batches = list(_parts(examples, config, str(model.device)))
+    labels = sum(batch.shape.labels for batch in batches)
+    loss = 0.0
+    for batch in batches:
+        share = batch.shape.labels / labels
+        with torch.autocast(batch.tokens.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            part: Tensor = objective(model, batch) * share  # type: ignore[arg-type]
+        part.backward()
+        loss += part.item()
+    check_loss(loss, step, model)
+    norm = _clip(state.optimizer, config, step)
+    state.optimizer.step()
+    if after_update:
+        after_update(step, loss)
+    state.optimizer.zero_grad()
+    state.scheduler.step()
+    result.losses.append(loss)
+    result.gradient_norms.append(norm)
+    result.shapes.append([batch.shape for batch in batches])
+    result.seconds.append(time.perf_counter() - started)
+
+
+def _parts(examples: Sequence[Example], config: TrainingConfig, device: str) -> "Iterator[Batch]":
+    for part in in_batches(examples, config.batch_size // config.accumulation):
+        yield collate_packed(part, config.packed_length, device) if config.packed_length else collate(part, device)
+
+
+def check_loss(loss: float, step: int, model: nn.Module) -> None:
+    """Diverged unless the loss is finite and below twice that of a uniform guess, ln V."""
+    if not math.isfinite(loss):
+        raise Diverged("loss not finite", step)
+    if loss > 2 * math.log(model.config.vocab_size):
+        raise Diverged("loss too high", step)
+
+
+def _clip(optimizer: torch.optim.Optimizer, config: TrainingConfig, step: int) -> float:
+    """Scale the gradient down to the norm allowed; returns the norm that it had."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm).item()
+    if not math.isfinite(norm):
+        raise Diverged("gradient not finite", step)
+    return norm
+
+
+@contextmanager
+def training_mode(model: PreTrainedModel, config: TrainingConfig) -> "Iterator[None]":
+    """Training mode, with gradient checkpointing where asked for; evaluation mode and none afterwards."""
+    model.train()
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    try:
+        yield
+    finally:
+        if config.gradient_checkpointing:
+            model.gradient_checkpointing_disable()
+        model.eval()
+
+
+def identity(model: nn.Module, examples: Sequence[Example], config: TrainingConfig) -> dict[str, object]:
+    """What a checkpoint must agree with: the configuration, the data and what is trained."""
+    trained = {name: list(p.shape) for name, p in model.named_parameters() if p.requires_grad}
+    rows = [(example.tokens, example.answer_start) for example in examples]
+    return {"config": asdict(config), "data": _digest(rows), "trained": _digest(trained)}
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

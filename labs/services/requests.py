@@ -1,0 +1,102 @@
+"""Asking for a run: what exactly, whether it is there already, and into the queue."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from labs import broker
+from labs.catalog import get_lab
+from labs.declaration import Lab
+from labs.models import Run
+from labs.parameters import ParameterError, ParameterErrors, validate, validate_seeds
+
+# Runs of one user that may wait or run at the same time.
+MAX_LIVE_RUNS = 5
+
+
+class TooManyRuns(RuntimeError):
+    """The user's runs already fill what one user may have."""
+
+
+def question_key(lab: Lab, params: dict[str, Any], seeds: list[int]) -> str:
+    """SHA-256 of what was asked: lab, its version, parameters, seeds."""
+    question = {"lab": lab.slug, "version": lab.version, "params": params, "seeds": sorted(seeds)}
+    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A validated wish for a run."""
+
+    lab: Lab
+    params: dict[str, Any]
+    seeds: list[int]
+    preset: str
+
+    @property
+    def key(self) -> str:
+        return question_key(self.lab, self.params, self.seeds)
+
+
+def run_request(
+    *, lab_slug: str, params: dict[str, Any] | None = None, preset: str = "", seeds: list[int] | None = None
+) -> Request:
+    """Preset, then `params` over it, then the lab's defaults. UnknownLab and ParameterErrors say what is wrong.
+
+    The request keeps the preset's name only while it asks for exactly what the preset says.
+    """
+    lab = get_lab(lab_slug)
+    if preset and preset not in lab.presets:
+        raise ParameterErrors([ParameterError("preset", preset, f"allowed: {', '.join(lab.presets)}")])
+    if params is not None and not isinstance(params, dict):
+        raise ParameterErrors([ParameterError("params", params, "allowed: a JSON object of parameters")])
+    base = lab.presets[preset or "quick"]
+    validated = validate(lab, (base.params if preset else {}) | (params or {})).model_dump(mode="json")
+    chosen = validate_seeds(list(base.seeds) if seeds is None else seeds)
+    return Request(lab, validated, chosen, preset=_preset_of(lab, validated, chosen))
+
+
+def _preset_of(lab: Lab, params: dict[str, Any], seeds: list[int]) -> str:
+    for name, preset in lab.presets.items():
+        if list(preset.seeds) == seeds and lab.parameters(**preset.params).model_dump(mode="json") == params:
+            return name
+    return ""
+
+
+def run_twin(*, user: User, request: Request) -> Run | None:
+    """The user's newest run that asks the same and succeeded or may still succeed."""
+    wanted = Run.objects.filter(owner=user, question_key=request.key, status__in=[*Run.LIVE, Run.SUCCEEDED])
+    return wanted.order_by("-pk").first()
+
+
+def run_submit(*, user: User, request: Request) -> Run:
+    """Queue a run and ring for a worker. TooManyRuns above the user's limit.
+
+    A broker that is down does not lose the run: the row waits, and the workers ring for it when the broker is back.
+    """
+    with transaction.atomic():
+        User.objects.select_for_update().get(pk=user.pk)  # two submissions of one user count one after the other
+        live = Run.objects.filter(owner=user, status__in=Run.LIVE).count()
+        if live >= MAX_LIVE_RUNS:
+            raise TooManyRuns(f"{live} of your runs are waiting or running; allowed: {MAX_LIVE_RUNS}")
+        run = Run.objects.create(
+            owner=user,
+            lab_slug=request.lab.slug,
+            lab_version=request.lab.version,
+            preset=request.preset,
+            params=request.params,
+            seeds=request.seeds,
+            question_key=request.key,
+            created_at=timezone.now(),
+        )
+    try:
+        broker.ring(run.pk)
+    except broker.BrokerDown:
+        Run.objects.filter(pk=run.pk, status=Run.QUEUED).update(reason_code="broker-down")
+        run.refresh_from_db()
+    return run
