@@ -7,6 +7,7 @@ A wrong value stops the start with the variable's name; nothing is guessed. Ever
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import environ
@@ -62,6 +63,12 @@ def broker_url(name: str, url: str) -> str:
     if url and not url.startswith(("redis://", "rediss://", "redis+socket://")):
         raise ImproperlyConfigured(f"Unexpected value in {name}: use redis://:password@host:port/number")
     return url
+
+
+def passwords(*urls: str) -> list[str]:
+    """The passwords in these URLs, as written and as meant."""
+    found = [urlsplit(url).password or "" for url in urls]
+    return [*found, *map(unquote, found)]
 
 
 def database_from_url(name: str, url: str) -> dict[str, Any]:
