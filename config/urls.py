@@ -4,6 +4,7 @@ from django.urls import include, path
 from django.views.i18n import set_language
 
 from config import health
+from config.metrics import metrics
 from kb.editing.preview import preview
 from kb.editing.reports import report
 from kb.urls import urlpatterns as kb_urls
@@ -32,5 +33,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
 ]
 handler404 = "config.rest.handle_404"
