@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from quiz.plan.memory import Floats, Memory
-from quiz.plan.simulation import Course, Deck, Habits, Policy, idle_recall, simulate
+from quiz.plan.simulation import SEED, Course, Deck, Habits, Policy, idle_recall, simulate
 
 RETENTIONS = (0.8, 0.85, 0.9, 0.93, 0.95, 0.97)
 # By which share of the days the last new card is shown.
@@ -206,14 +206,20 @@ def _shortfall(problem: Problem, best: Choice) -> tuple[float | None, list[Cut],
     new = int(problem.deck.is_new.sum())
     pace = max(paces(new, problem.days)[0], 1)
     policies = [problem.policy(best.retention, pace, problem.minutes * times) for times in MORE_TIME]
-    course = problem.run(policies)
+    mixed = replace(problem, deck=_mixed(problem.deck))
+    course = mixed.run(policies)
     enough = [
         i for i, choice in enumerate(_choices(policies, course)) if choice.introduced == new and not choice.waiting
     ]
     with_time = enough[0] if enough else len(policies) - 1
-    candidates = _least_value_first(problem, course.recall[with_time], course.seconds[with_time])
+    candidates = _least_value_first(mixed, course.recall[with_time], course.seconds[with_time])
     cuts, recall = _enough_cuts(problem, candidates)
     return (policies[enough[0]].minutes if enough else None), cuts, recall
+
+
+def _mixed(deck: Deck) -> Deck:
+    """New cards of all topics in turn, so that no topic looks worth more for being shown late, with fewer reviews."""
+    return deck.only(np.random.default_rng(SEED + 1).permutation(len(deck)))
 
 
 def _least_value_first(problem: Problem, recall: Floats, seconds: Floats) -> list[Cut]:

@@ -60,7 +60,7 @@ class Deck:
     def is_new(self) -> NDArray[np.bool_]:
         return np.isnan(self.stability)
 
-    def only(self, chosen: NDArray[np.bool_]) -> "Deck":
+    def only(self, chosen: NDArray[np.bool_] | Ints) -> "Deck":
         stability, difficulty, last, due = (v[chosen] for v in (self.stability, self.difficulty, self.last, self.due))
         return Deck(stability, difficulty, last, due, self.topic[chosen])
 
