@@ -3,23 +3,12 @@
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.authtoken.views import ObtainAuthToken
-from rest_framework.request import Request
 from rest_framework.routers import DefaultRouter
-from rest_framework.throttling import SimpleRateThrottle
-from rest_framework.views import APIView
 
+from config.login import LoginThrottle
 from kb.api import PointViewSet, TopicViewSet
 from labs.api import ClaimViewSet, LabViewSet, RunViewSet
 from quiz.api import QuestionViewSet
-
-
-class LoginThrottle(SimpleRateThrottle):
-    """By address, also for those who are signed in: their account must not help to guess the others' passwords."""
-
-    scope = "login"
-
-    def get_cache_key(self, request: Request, view: APIView) -> str:
-        return self.cache_format % {"scope": self.scope, "ident": self.get_ident(request)}
 
 
 class TokenView(ObtainAuthToken):

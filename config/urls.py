@@ -4,12 +4,15 @@ from django.urls import include, path
 from django.views.i18n import set_language
 
 from config import health
+from config.login import LoginForm, login
 from config.metrics import metrics
 from kb.editing.preview import preview
 from kb.editing.reports import report
 from kb.urls import urlpatterns as kb_urls
 from labs.urls import claim_urls, lab_urls, run_urls
 from quiz.urls import attempt_urls, question_urls
+
+admin.site.login_form = LoginForm
 
 urlpatterns = [
     path("", include(kb_urls)),
@@ -26,7 +29,7 @@ urlpatterns = [
     path("claims/", include(claim_urls)),
     path("report/<str:kind>/<slug:slug>/", report, name="kb-report"),
     path("api/v1/", include("config.api")),
-    path("login/", auth_views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("login/", login, name="login"),
     path("logout/", auth_views.LogoutView.as_view(), name="logout"),
     path("language/", set_language, name="set_language"),
     path("admin/preview/", preview, name="kb-preview"),

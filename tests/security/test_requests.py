@@ -154,3 +154,21 @@ def test_no_filter_breaks_a_page(as_charlie, query):
     for name in ("page", "verdict", "method", "topic"):
         assert as_charlie.get("/claims/", {name: query}).status_code == 200
     assert as_charlie.get("/labs/rank-sweep/", {"preset": query}).status_code == 200
+
+
+@pytest.mark.parametrize("page", ["/login/", "/admin/login/"])
+def test_passwords_cannot_be_guessed_without_end(as_charlie, alice, page):
+    wrong = {"username": "alice", "password": "wrong"}
+    for _ in range(20):
+        assert "Too many tries" not in as_charlie.post(page, wrong).content.decode()
+    right = {"username": "alice", "password": "alice-password"}
+    response = as_charlie.post(page, right)
+    assert "Too many tries" in response.content.decode()
+    assert "_auth_user_id" not in as_charlie.session
+
+
+def test_the_token_endpoint_counts_tries_of_the_login_page(as_charlie, alice):
+    for _ in range(20):
+        as_charlie.post("/login/", {"username": "alice", "password": "wrong"})
+    right = {"username": "alice", "password": "alice-password"}
+    assert as_charlie.post("/api/v1/token/", right, content_type="application/json").status_code == 429
