@@ -56,7 +56,7 @@ def allocate(params, lab):
 
 def allocate_in_helpers(params, lab):
     """Each below the limit, together above it."""
-    code = "import time; held = bytearray(b'x' * (200 * 2**20)); time.sleep(600)"
+    code = "import time; held = b'x' * (200 * 2**20); time.sleep(600)"
     helpers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
     lab.progress(0, 1, " ".join(str(helper.pid) for helper in helpers))
     time.sleep(600)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from labs.catalog import get_lab
-from worker.context import NotFinite, RunContext
+from worker.context import BadArtifact, NotFinite, RunContext
 from worker.protocol import FinishedPoint, Value
 
 
@@ -56,7 +56,7 @@ def test_a_point_of_this_attempt_can_be_read_too(lab):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_value_that_is_not_finite_says_where(lab, value):
-    with pytest.raises(NotFinite, match=rf"diverged: loss at rank=64 \(seed 0, step 3\) was {value}"):
+    with pytest.raises(NotFinite, match=rf"loss at rank=64 \(seed 0, step 3\) was {value}"):
         lab.point(seed=0, rank=64).log("loss", value, step=3)
 
 
@@ -70,7 +70,7 @@ def test_an_artifact_stays_in_scratch(lab, events, tmp_path):
     path.write_bytes(b"x")
     lab.artifact("adapter.safetensors", path)
     assert events[0].path == str(path)
-    with pytest.raises(ValueError, match="scratch"):
+    with pytest.raises(BadArtifact):
         lab.artifact("passwords.json", tmp_path / ".." / "passwords.json")
 
 
@@ -78,5 +78,5 @@ def test_an_artifact_stays_in_scratch(lab, events, tmp_path):
 def test_an_artifact_needs_a_plain_name_with_an_allowed_suffix(lab, tmp_path, name):
     path = tmp_path / "a.json"
     path.write_text("{}")
-    with pytest.raises(ValueError, match="name"):
+    with pytest.raises(BadArtifact):
         lab.artifact(name, path)

@@ -134,6 +134,7 @@ def test_a_worker_that_stops_gives_the_run_back(run, behave, bells, monkeypatch)
     assert (run.status, run.reason_code, bells) == (Run.QUEUED, "worker-stopped", [run.pk])
 
 
+@pytest.mark.django_db(transaction=True)
 def test_what_the_run_says_waits_for_a_database_that_is_away(run, behave, monkeypatch):
     behave("finish")
     monkeypatch.setattr(runs, "DATABASE_PAUSE", 0)

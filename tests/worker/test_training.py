@@ -6,9 +6,14 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
+from worker.adapters import Adapter, add_adapter
 from worker.models.tiny import tiny_model, tiny_tokenizer
-from worker.training.examples import IGNORED, Example, collate, encode
-from worker.training.loop import TrainingConfig, answer_logits, data_order, evaluate, learning_rate_factor, train
+from worker.training.config import TrainingConfig, data_order, learning_rate_factor
+from worker.training.examples import IGNORED, Example, Shape, collate, collate_packed, encode
+from worker.training.loop import Validation, train
+from worker.training.loss import answer_logits, answer_loss, evaluate
+from worker.training.optimizer import make_optimizer, parameter_groups
+from worker.training.outcomes import Diverged
 
 EXAMPLES = [Example((1, 2, 3, 4, 5), 3), Example((7, 8, 9), 2), Example((10, 11, 12, 13), 1)]
 
@@ -127,9 +132,108 @@ def test_the_schedule_warms_up_and_falls_to_zero():
     assert [learning_rate_factor(linear, step) for step in range(7)] == [0.5, 1, 1, 0.75, 0.5, 0.25, 0]
     constant = config(steps=6, warmup_steps=2)
     assert [learning_rate_factor(constant, step) for step in range(4)] == [0.5, 1, 1, 1]
+    cosine = config(steps=6, warmup_steps=2, schedule="cosine")
+    factors = [learning_rate_factor(cosine, step) for step in range(7)]
+    assert factors == pytest.approx([0.5, 1, 1, 0.5 + 0.125**0.5, 0.5, 0.5 - 0.125**0.5, 0])
 
 
-@pytest.mark.parametrize("change", [{"steps": 0}, {"batch_size": 0}, {"learning_rate": 0}, {"warmup_steps": 5}])
+BAD = [{"steps": 0}, {"batch_size": 0}, {"learning_rate": 0}, {"warmup_steps": 5}, {"accumulation": 3}]
+
+
+@pytest.mark.parametrize("change", BAD)
 def test_a_bad_configuration_is_refused(change):
     with pytest.raises(ValueError, match=f"Invalid {next(iter(change))}"):
         config(**change)
+
+
+def test_packed_rows_give_the_loss_of_padded_ones(model):
+    batch = collate_packed(EXAMPLES, 9)
+    assert batch.tokens.tolist() == [[1, 2, 3, 4, 5, 10, 11, 12, 13], [7, 8, 9, 0, 0, 0, 0, 0, 0]]
+    assert batch.positions.tolist() == [[0, 1, 2, 3, 4, 0, 1, 2, 3], list(range(3)) + list(range(6))]
+    assert batch.shape == Shape(rows=2, length=9, tokens=12, labels=6)
+    torch.testing.assert_close(answer_loss(model, batch), answer_loss(model, collate(EXAMPLES)))
+
+
+def test_accumulation_gives_the_same_gradient():
+    """The parts have different numbers of answer tokens: a mean of means would differ."""
+    results = []
+    for accumulation in (1, 3):
+        model = tiny_model()
+        results.append(train(model, EXAMPLES, config(batch_size=3, accumulation=accumulation)))
+    assert results[0].losses == pytest.approx(results[1].losses, rel=1e-5)
+    assert results[0].gradient_norms == pytest.approx(results[1].gradient_norms, rel=1e-4)
+    assert [len(parts) for parts in results[1].shapes] == [3, 3, 3, 3]
+
+
+def test_gradient_checkpointing_changes_no_number():
+    plain = train(tiny_model(), EXAMPLES, config())
+    model = tiny_model()
+    checkpointed = train(model, EXAMPLES, config(gradient_checkpointing=True))
+    assert checkpointed.losses == pytest.approx(plain.losses, rel=1e-6)
+    assert not model.is_gradient_checkpointing
+
+
+def test_autocast_computes_in_bfloat16_and_trains_float32():
+    model = tiny_model()
+    exact, rough = train(tiny_model(), EXAMPLES, config()), train(model, EXAMPLES, config(precision="bfloat16"))
+    assert rough.losses != exact.losses
+    assert rough.losses == pytest.approx(exact.losses, rel=0.02)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_lora_plus_gives_b_a_higher_rate_and_norms_do_not_decay():
+    model = add_adapter(tiny_model(), Adapter(rank=2, alpha=4, target_modules="q_proj", seed=0))
+    model.base_model.model.model.norm.weight.requires_grad_(True)
+    groups = parameter_groups(model.named_parameters(), config(lora_plus_ratio=16, weight_decay=0.1))
+    found = {(group["lr"], group["weight_decay"]): len(group["params"]) for group in groups}
+    assert found == {(1e-2, 0.1): 2, (0.16, 0.1): 2, (1e-2, 0.0): 1}
+
+
+def test_frozen_parameters_have_no_group(model):
+    model.requires_grad_(False)
+    model.model.norm.weight.requires_grad_(True)
+    assert sum(len(group["params"]) for group in make_optimizer(model, config()).param_groups) == 1
+
+
+@pytest.mark.parametrize(
+    ("factor", "reason"), [(float("nan"), "loss not finite"), (1e3, "loss too high"), (float("inf"), "loss not finite")]
+)
+def test_a_training_that_diverges_says_how(model, factor, reason):
+    with pytest.raises(Diverged, match=f"diverged: {reason} at step 0") as caught:
+        train(model, EXAMPLES, config(), objective=lambda m, batch: answer_loss(m, batch) * factor)
+    assert (caught.value.reason, caught.value.step) == (reason, 0)
+    assert not model.training
+
+
+def test_a_gradient_that_is_not_finite_is_told_from_the_loss(model):
+    def objective(m, batch):
+        # The square root's slope at zero is infinite, and 0 · ∞ is not a number.
+        return answer_loss(m, batch) + (m.model.norm.weight * 0).sum().sqrt()
+
+    with pytest.raises(Diverged) as caught:
+        train(model, EXAMPLES, config(), objective=objective)
+    assert caught.value.reason == "gradient not finite"
+
+
+def test_gradients_are_there_after_the_update(model):
+    norms = []
+    train(model, EXAMPLES, config(), after_update=lambda *_: norms.append(model.model.norm.weight.grad.norm().item()))
+    assert len(norms) == 4
+    assert all(norm > 0 for norm in norms)
+
+
+def test_it_evaluates_while_training_and_stops_past_the_best():
+    model = tiny_model()
+    result = train(model, EXAMPLES[:1], config(steps=30), validation=Validation(EXAMPLES[1:2], 2, patience=2))
+    done, losses = zip(*result.evaluations, strict=True)
+    assert done == tuple(range(2, len(result.losses) + 1, 2))
+    assert len(result.losses) < 30
+    assert min(losses[-2:]) >= min(losses[:-2])
+    assert losses[-1] == evaluate(model, EXAMPLES[1:2]).loss
+
+
+def test_it_counts_tokens(model):
+    result = train(model, EXAMPLES, config(batch_size=3, steps=2))
+    assert result.shapes == [[Shape(rows=3, length=5, tokens=12, labels=6)]] * 2
+    assert result.tokens == 24
+    assert result.tokens_per_second == pytest.approx(24 / sum(result.seconds))
