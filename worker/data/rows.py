@@ -50,6 +50,6 @@ def _lines(name: str) -> list[str]:
 
 def splits(count: int, validation: int, rng: Random) -> list[Split]:
     """A shuffled split of `count` rows, `validation` of them held out."""
-    drawn: list[Split] = ["validation"] * validation + ["training"] * (count - validation)
+    drawn: list[Split] = ["validation" if i < validation else "training" for i in range(count)]
     rng.shuffle(drawn)
     return drawn
