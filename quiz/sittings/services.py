@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from kb.models import Status
 from quiz.grading import rubric_score
@@ -56,7 +57,7 @@ def sitting_start(
         token=token, defaults={"owner": user, "kind": kind, "options": options}
     )
     if sitting.owner_id != user.pk:
-        raise NotYourSitting("This form belongs to somebody else's quiz; load the page again.")
+        raise NotYourSitting(_("This form belongs to somebody else; load the page again."))
     if is_new:
         turns = [Turn(sitting=sitting, position=place, question=q) for place, q in enumerate(questions, start=1)]
         Turn.objects.bulk_create(turns)
@@ -95,7 +96,10 @@ def turn_draft(turn: Turn, data: Mapping[str, list[str]]) -> None:
     """Keep the form's fields as they are now; an answered turn keeps its answer."""
     letters = sum(len(value) for values in data.values() for value in values)
     if letters > MAX_TYPED:
-        raise TooLong(f"Not saved: {letters} characters, at most {MAX_TYPED} are kept. Shorten the text.")
+        raise TooLong(
+            _("Not saved: the text has %(letters)s characters, at most %(most)s are kept. Shorten it.")
+            % {"letters": letters, "most": MAX_TYPED}
+        )
     _refuse_finished(turn.sitting)
     Turn.objects.filter(pk=turn.pk, attempt=None).update(draft={name: list(values) for name, values in data.items()})
 
@@ -113,7 +117,7 @@ def turn_answer(
     row = _locked(turn)
     if row.attempt:
         if (row.attempt.typed, row.attempt.given, row.certainty) != (typed, given, certainty):
-            raise AlreadyAnswered("This question has an answer already, and the first one counts.")
+            raise AlreadyAnswered(_("This question has an answer already, and the first one counts."))
         return row.attempt
     _refuse_finished(row.sitting)
     attempt = attempt_start(
@@ -142,9 +146,9 @@ def turn_mark(*, turn: Turn, made: Iterable[int]) -> Turn:
     """
     row = _locked(turn)
     if row.attempt is None:
-        raise NotAnswered("Answer the question first; then mark the points.")
+        raise NotAnswered(_("Answer the question first; then mark the points."))
     if row.question.kind != Question.OPEN:
-        raise ValueError("This question is graded by the machine; there are no points to mark.")
+        raise ValueError(_("This question is graded by the machine; there are no points to mark."))
     points = sorted(set(made))
     if row.attempt.score is not None and row.attempt.made_points == points:
         return row
@@ -236,7 +240,7 @@ def _locked(turn: Turn) -> Turn:
 
 def _refuse_finished(sitting: Sitting) -> None:
     if sitting.finished_at:
-        raise SittingFinished("This one is finished; its result does not change any more.")
+        raise SittingFinished(_("This one is finished; its result does not change any more."))
 
 
 def _marks(score: float | None, certainty: int | None) -> float | None:
