@@ -126,6 +126,13 @@ class RunContext:
         self._prepare(name)
         return load_causal_lm(name, dtype=dtype or torch.float32, device=self.device, cache_dir=self.models_dir)
 
+    def weights(self, name: str) -> "dict[str, torch.Tensor]":
+        """The stored tensors of a model by name, on the CPU and in their own number format."""
+        from worker.models.load import load_weights
+
+        self._prepare(name)
+        return load_weights(name, cache_dir=self.models_dir)
+
     def tokenizer(self, name: str) -> "PreTrainedTokenizerBase":
         from worker.models.load import load_tokenizer
 

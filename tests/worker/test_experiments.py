@@ -8,6 +8,7 @@ import torch
 from labs.catalog import get_lab
 from labs.catalog.merge_check import MergeCheckParameters
 from labs.catalog.rank_sweep import RankSweepParameters
+from tests.worker.running import finished_points, run
 from worker.adapters import Adapter, add_adapter, save_adapter
 from worker.context import RunContext
 from worker.experiments import merge_check, rank_sweep
@@ -16,28 +17,6 @@ from worker.protocol import FinishedPoint, Job, MetricEvent, PointEvent
 
 # Per layer of the tiny model, in + out features of q, k, v, o, gate, up, down: a LoRA of rank r has r × their sum.
 ALL_LINEAR = 2 * ((32 + 32) + (32 + 16) + (32 + 16) + (32 + 32) + (32 + 64) + (32 + 64) + (64 + 32))
-
-
-def run(module, slug, params, folder, *, seeds=(0,), finished=()):
-    job = Job(
-        lab=slug,
-        params=params.model_dump(mode="json"),
-        seeds=list(seeds),
-        scratch=str(folder),
-        models_dir=str(folder),
-        finished=list(finished),
-    )
-    events = []
-    module.run(params, RunContext(job, get_lab(slug), events.append, "cpu"))
-    return events
-
-
-def finished_points(events) -> dict:
-    return {
-        (event.key, event.seed): {v.name: v.value for v in event.metrics if v.step is None}
-        for event in events
-        if isinstance(event, PointEvent)
-    }
 
 
 SWEEP = RankSweepParameters(model="tiny", ranks=[1, 8, 4], steps=3, learning_rate=1e-2)

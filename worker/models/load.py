@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
@@ -28,6 +29,14 @@ def _from_folder(folder: Path, dtype: torch.dtype) -> nn.Module:
         str(folder), dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
     )
     return model
+
+
+def load_weights(name: str, *, cache_dir: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a prepared model, without building it."""
+    source = model_source(name)
+    if not source.package:
+        return dict(tiny_model(torch.float32).state_dict())
+    return load_file(model_folder(name, cache_dir) / "model.safetensors")
 
 
 def load_tokenizer(name: str, *, cache_dir: Path) -> PreTrainedTokenizerBase:
