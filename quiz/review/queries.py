@@ -6,9 +6,12 @@ the number of cards.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Q, QuerySet
+from django.core.exceptions import EmptyResultSet
+from django.db import connection
+from django.db.models import F, Q, QuerySet
 from django.http import Http404
 from django.utils import timezone
 
@@ -21,6 +24,8 @@ LEARN_AHEAD = timedelta(minutes=20)
 LEARNING = (Card.LEARNING, Card.RELEARNING)
 # Learning cards counted at most; nobody has that many in learning at a time.
 MAX_LEARNING = 1000
+# A prime: ids times a seed, modulo this, come in another order for each seed.
+SHUFFLE = 1_000_003
 
 
 def is_asked_today(card: Card, now: datetime, settings: StudySettings) -> bool:
@@ -49,6 +54,22 @@ class Counts:
     @property
     def total(self) -> int:
         return self.learning + self.review + self.new
+
+
+def count_each(*querysets: QuerySet[Card]) -> list[int]:
+    """How many rows each has, in one query; every page asks for it."""
+    parts: list[str] = []
+    params: list[Any] = []
+    for rows in querysets:
+        try:
+            sql, values = rows.order_by().values("pk").query.sql_with_params()
+        except EmptyResultSet:  # sliced to nothing
+            sql, values = "SELECT 1 WHERE 1 = 0", ()
+        parts.append(f"(SELECT COUNT(*) FROM ({sql}) AS counted)")  # noqa: S608 (compiled by Django)
+        params += values
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(parts)}", params)
+        return list(cursor.fetchone())
 
 
 class Queue:
@@ -92,22 +113,22 @@ class Queue:
         return max(self.settings.new_per_day - self.done.new, 0)
 
     def counts(self) -> Counts:
-        learning = self.learning(LEARN_AHEAD)[:MAX_LEARNING].count()
-        wanted = self.wanted()[:MAX_LEARNING].count()
+        learning, wanted = self.learning(LEARN_AHEAD)[:MAX_LEARNING], self.wanted()[:MAX_LEARNING]
         review, new = self.review()[: self.review_limit()], self.new()[: self.new_limit()]
-        return Counts(learning, wanted + review.count(), new.count())
+        learning_n, wanted_n, review_n, new_n = count_each(learning, wanted, review, new)
+        return Counts(learning_n, wanted_n + review_n, new_n)
 
     def next(self, counts: Counts) -> Card | None:
         """Learning that is due, then reviews with the new cards spread among them, then learning ahead of its time."""
         for cards in self._in_turn(counts):
-            card = cards.select_related("question__topic", "question__root", "own_card").first()
+            card = cards.select_related("question__topic", "own_card").first()
             if card:
                 return card
         return None
 
     def _in_turn(self, counts: Counts) -> list[QuerySet[Card]]:
-        due = [self.wanted(), self.review()[: self.review_limit()]]
-        due = [cards for cards in due if counts.review]
+        review = [self.review()] if self.review_limit() else []
+        due = [self.wanted(), *review] if counts.review else []
         new = [self.new()] if counts.new else []
         turn = [*new, *due] if self._is_turn_of_new(counts) else [*due, *new]
         return [self.learning(), *turn, self.learning(LEARN_AHEAD)]
@@ -119,3 +140,52 @@ class Queue:
         every = (counts.new + counts.review) // counts.new
         graded_today = self.done.new + self.done.young + self.done.mature
         return graded_today % every == every - 1
+
+
+def due_today(user: User) -> Counts:
+    """What is left of the learner's day; nothing for those who never reviewed. A constant number of queries."""
+    settings = StudySettings.objects.filter(owner=user.pk).first()
+    return Queue(settings).counts() if settings else Counts(0, 0, 0)
+
+
+STATES = {
+    "new": Q(state=Card.NEW),
+    "learning": Q(state__in=LEARNING),
+    "review": Q(state=Card.REVIEW),
+    "suspended": Q(is_suspended=True),
+}
+
+
+def cards_of(user: User, *, state: str = "", topic: str = "", text: str = "") -> QuerySet[Card]:
+    """The learner's cards for the browser; `state` is one of STATES, `due`, `buried` or `leech`."""
+    cards = Card.objects.filter(owner=user.pk).select_related("question__topic", "own_card")
+    if state:
+        cards = cards.filter(_in_state(user, state))
+    if topic:
+        cards = cards.filter(question__topic__slug=topic)
+    if text:
+        fields = ("question__prompt_en", "question__prompt_zh", "question__slug", "own_card__front", "own_card__deck")
+        cards = cards.filter(Q.create([(f"{field}__icontains", text) for field in fields], connector=Q.OR))
+    return cards.order_by("position", "pk")
+
+
+def _in_state(user: User, state: str) -> Q:
+    settings, now = StudySettings.objects.get(owner=user), timezone.now()
+    by_settings = {
+        "due": Q(due__lt=tomorrow_start(now, settings), is_suspended=False),
+        "buried": Q(buried_until__gt=now),
+        "leech": Q(lapses__gte=settings.leech_lapses),
+    }
+    return (STATES | by_settings)[state]
+
+
+def extra_cards(user: User, *, mode: str, topic: str = "", seed: int = 1) -> QuerySet[Card]:
+    """Cards to go through without touching the schedule: what is due next (`ahead`), or all, shuffled (`cram`)."""
+    awake = Q(question__status=Status.PUBLISHED) | Q(question=None)
+    cards = Card.objects.filter(awake, owner=user.pk, is_suspended=False).select_related("question__topic", "own_card")
+    if topic:
+        cards = cards.filter(question__topic__slug=topic)
+    if mode == "ahead":
+        settings = StudySettings.objects.get(owner=user)
+        return cards.filter(state=Card.REVIEW, due__gte=tomorrow_start(timezone.now(), settings)).order_by("due", "pk")
+    return cards.annotate(place=F("pk") * seed % SHUFFLE).order_by("place", "pk")

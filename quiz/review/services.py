@@ -129,6 +129,12 @@ def own_card_add(own_card: OwnCard, *, position: int = 0) -> Card:
     return card
 
 
+def _settings_of(card: Card) -> StudySettings:
+    """The settings of the card's owner, without loading the owner."""
+    found = StudySettings.objects.select_related("scheduling").filter(owner=card.owner_id).first()
+    return found or study_settings(card.owner)
+
+
 # Actions --------------------------------------------------------------------------------------------------------------
 
 
@@ -195,7 +201,7 @@ def card_grade(
         raise StaleCard(
             _("This card changed meanwhile, in another tab or on another device. This grade was not counted.")
         )
-    settings = study_settings(card.owner)
+    settings = _settings_of(card)
     event = _append(
         card,
         settings,
@@ -232,7 +238,7 @@ def _act(
     with transaction.atomic():
         card = _locked(card)
         if not _seen_before(card, token, action) and is_needed(card):
-            settings = study_settings(card.owner)
+            settings = _settings_of(card)
             _append(card, settings, action=action, token=token, at=timezone.now(), until=until)
     return card
 
@@ -301,7 +307,7 @@ def _grade_behind(event: ReviewEvent) -> ReviewEvent | None:
 
 def _take_back(event: ReviewEvent, token: UUID) -> Card:
     card = _locked(event.card)
-    _append(card, study_settings(card.owner), action=ReviewEvent.UNDO, token=token, at=timezone.now(), undoes=event)
+    _append(card, _settings_of(card), action=ReviewEvent.UNDO, token=token, at=timezone.now(), undoes=event)
     if event.action == ReviewEvent.GRADE:
         tally_add(event, sign=-1)
     return card

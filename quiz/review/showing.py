@@ -1,0 +1,97 @@
+"""A card as the review shows it: front, back, and the four buttons with the interval that each leads to."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import prefetch_related_objects
+
+from kb.markup import Resolver
+from kb.queries import resolver_for
+from kb.text import active_language
+from quiz.asking import Asked, Assessment, ask, assess
+from quiz.forms import AnswerForm, answer_form
+from quiz.models import Attempt, Card, Question, Scheduling
+from quiz.queries import ANSWER_FIELDS
+from quiz.review.scheduling import RATINGS, preview
+from quiz.review.states import CardState
+
+# What a page needs of a question, by its kind, besides the texts.
+NEEDED = {Question.SINGLE: ["choices"], Question.MULTI: ["choices"], Question.OPEN: ["rubric"]}
+
+# From this score on an answer that is not all right suggests "hard" instead of "again".
+HALF_RIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class Button:
+    """One rating, when the card would come back, and whether the machine's score suggests it."""
+
+    rating: int
+    due: datetime
+    is_suggested: bool
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A card on the screen. Of a graded kind `form` is there before the answer and `attempt` after it."""
+
+    card: Card
+    token: str
+    asked: Asked | None = None
+    form: AnswerForm | None = None
+    attempt: Attempt | None = None
+    assessment: Assessment | None = None
+
+    @property
+    def question(self) -> Question | None:
+        """With the drawn numbers in its texts."""
+        return self.asked.question if self.asked else None
+
+    @property
+    def seen(self) -> str:
+        return CardState.of(self.card).digest()
+
+    def suggested(self) -> int | None:
+        if self.assessment is None:
+            return None
+        return 3 if self.assessment.score == 1 else 2 if self.assessment.score >= HALF_RIGHT else 1
+
+    def buttons(self, scheduling: Scheduling, now: datetime) -> list[Button]:
+        due = preview(self.card, scheduling, now, UUID(self.token))
+        return [Button(rating, due[rating], rating == self.suggested()) for rating in RATINGS]
+
+    def resolver(self) -> Resolver:
+        """Knows all chips of the card, one query a kind."""
+        if self.question is None:
+            return Resolver(active_language())
+        parts = NEEDED.get(self.question.kind, [])
+        rubric = [(point, ["text"]) for point in self.question.rubric.all()] if "rubric" in parts else []
+        choices = (
+            [(choice, ["text", "feedback"]) for choice in self.question.choices.all()] if "choices" in parts else []
+        )
+        return resolver_for((self.question, ANSWER_FIELDS), *rubric, *choices)
+
+    def context(self) -> dict[str, Any]:
+        """What templates of the quiz call these things."""
+        names = ("card", "question", "form", "asked", "attempt", "assessment")
+        return {name: getattr(self, name) for name in names} | {"resolver": self.resolver()}
+
+
+def show(card: Card, token: str, *, data: object = None) -> Shown:
+    """The front of a card; a parametric question draws its numbers by the token."""
+    if card.question is None:
+        return Shown(card, token)
+    prefetch_related_objects([card.question], "points", *NEEDED.get(card.question.kind, []))
+    asked = ask(card.question, token)
+    form = answer_form(asked, data) if card.question.kind != Question.OPEN else None
+    return Shown(card, token, asked, form)
+
+
+def show_answered(card: Card, attempt: Attempt) -> Shown:
+    """The back of a card of a graded kind, beside what was answered."""
+    question = attempt.question
+    prefetch_related_objects([question], "points", *NEEDED.get(question.kind, []))
+    asked = ask(question, str(attempt.token), attempt.drawn)
+    return Shown(card, str(attempt.token), asked, None, attempt, assess(asked, attempt.given))

@@ -1,0 +1,86 @@
+"""Template tags of the review."""
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.contrib.auth.models import AnonymousUser, User
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from quiz.models import Card, Sitting, StudySettings
+from quiz.review.queries import Counts, due_today
+
+register = template.Library()
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+
+@register.filter
+def until(due: datetime | None, now: datetime) -> str:
+    """`{{ button.due|until:now }}`: how long from now, in the largest unit that says enough."""
+    seconds = max((due - now).total_seconds(), 0) if due else 0
+    if seconds < HOUR:
+        return _("%(n)s min") % {"n": max(round(seconds / MINUTE), 1)}
+    if seconds < DAY - HOUR / 2:
+        return _("%(n)s h") % {"n": round(seconds / HOUR)}
+    return days(seconds / DAY)
+
+
+@register.filter
+def days(n: float | None) -> str:
+    """A number of days as days, months or years."""
+    if n is None:
+        return "–"
+    if n < 45:
+        shown = round(n) if n >= 9.95 or float(n).is_integer() else round(n, 1)
+        return ngettext("%(n)s day", "%(n)s days", 1 if shown == 1 else 2) % {"n": f"{shown:g}"}
+    if n < 365:
+        return _("%(n)s months") % {"n": f"{n / 30.44:.1f}"}
+    return _("%(n)s years") % {"n": f"{n / 365.25:.1f}"}
+
+
+@register.filter
+def seconds(milliseconds: int) -> str:
+    return f"{milliseconds / 1000:.1f}"
+
+
+@register.filter
+def state_title(card: Card) -> str:
+    titles = {Card.NEW: _("New"), Card.LEARNING: _("Learning"), Card.REVIEW: _("In review")}
+    return titles.get(card.state) or _("Relearning")
+
+
+@register.filter
+def action_title(action: str) -> str:
+    titles = {
+        "grade": _("Graded"),
+        "bury": _("Buried"),
+        "unbury": _("Unburied"),
+        "suspend": _("Suspended"),
+        "unsuspend": _("Taken back in"),
+        "set_due": _("Date set"),
+        "reset": _("Reset"),
+        "reschedule": _("Rescheduled"),
+        "undo": _("Undone"),
+    }
+    return titles[action]
+
+
+@register.simple_tag
+def due_counts(user: User | AnonymousUser) -> Counts | None:
+    """`{% due_counts user as due %}`: what is left of today for those who are signed in."""
+    return due_today(user) if isinstance(user, User) else None
+
+
+@register.inclusion_tag("review/_today.html")
+def today_block(user: User | AnonymousUser) -> dict[str, Any]:
+    """What waits for somebody who is signed in, on the start page."""
+    if not isinstance(user, User):
+        return {"user": user}
+    return {
+        "user": user,
+        "due": due_today(user),
+        "settings": StudySettings.objects.filter(owner=user).first(),
+        "sitting": Sitting.objects.filter(owner=user, finished_at=None).first(),
+    }
