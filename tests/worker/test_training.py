@@ -148,9 +148,9 @@ def test_a_bad_configuration_is_refused(change):
 
 def test_packed_rows_give_the_loss_of_padded_ones(model):
     batch = collate_packed(EXAMPLES, 9)
-    assert batch.tokens.tolist() == [[1, 2, 3, 4, 5, 10, 11, 12, 13], [7, 8, 9, 0, 0, 0, 0, 0, 0]]
-    assert batch.positions.tolist() == [[0, 1, 2, 3, 4, 0, 1, 2, 3], list(range(3)) + list(range(6))]
-    assert batch.shape == Shape(rows=2, length=9, tokens=12, labels=6)
+    assert batch.tokens.tolist() == [[1, 2, 3, 4, 5, 7, 8, 9], [10, 11, 12, 13, 0, 0, 0, 0]]
+    assert batch.positions.tolist() == [[0, 1, 2, 3, 4, 0, 1, 2], list(range(8))]
+    assert batch.shape == Shape(rows=2, length=8, tokens=12, labels=6)
     torch.testing.assert_close(answer_loss(model, batch), answer_loss(model, collate(EXAMPLES)))
 
 
@@ -170,7 +170,7 @@ def test_gradient_checkpointing_changes_no_number():
     model = tiny_model()
     checkpointed = train(model, EXAMPLES, config(gradient_checkpointing=True))
     assert checkpointed.losses == pytest.approx(plain.losses, rel=1e-6)
-    assert not model.is_gradient_checkpointing
+    assert not model.is_activation_checkpointing
 
 
 def test_autocast_computes_in_bfloat16_and_trains_float32():

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from transformers import PreTrainedModel
 
 from worker.training.result import TrainingResult
 
@@ -45,7 +46,7 @@ class Checkpoints:
 class TrainingState:
     """All that changes while a training runs, and what tells it from others."""
 
-    model: nn.Module
+    model: PreTrainedModel
     optimizer: Optimizer
     scheduler: LRScheduler
     result: TrainingResult

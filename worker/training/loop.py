@@ -26,7 +26,7 @@ from worker.training.result import TrainingResult
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OnStep = Callable[[int, float], None]
+OnStep = Callable[[int, float], object]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def train(
 
     `on_step` hears of each step and its loss; `after_update` too, but while the step's gradients are still there
     (AdaLoRA needs them). With `checkpoints`, a training that was interrupted goes on where its newest checkpoint is,
-    with the same losses as if nothing had happened; `on_step` does not hear again of the steps before.
+    with the same losses as if nothing had happened; `on_step` hears of the steps before again, so that its curve is
+    whole.
     """
     optimizer = make_optimizer(model, config)
     scheduler = LambdaLR(optimizer, lambda step: learning_rate_factor(config, step))
@@ -61,9 +62,12 @@ def train(
     state = TrainingState(model, optimizer, scheduler, result, identity(model, examples, config))
     if checkpoints:
         restore_checkpoint(checkpoints.folder, state)
-    done = len(result.losses)
+    if on_step:
+        for step, loss in enumerate(result.losses):
+            on_step(step, loss)
     with training_mode(model, config):
-        for step, indices in islice(enumerate(data_order(len(examples), config)), done, None):
+        order = enumerate(data_order(len(examples), config))
+        for step, indices in islice(order, len(result.losses), None):
             if validation and result.is_past_best(validation.patience):
                 break
             _step(state, [examples[i] for i in indices], config, objective, after_update)
@@ -92,10 +96,10 @@ def _step(
     for batch in batches:
         share = batch.shape.labels / labels
         with torch.autocast(batch.tokens.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            part: Tensor = objective(model, batch) * share  # type: ignore[arg-type]
+            part: Tensor = objective(model, batch) * share
         part.backward()
         loss += part.item()
-    check_loss(loss, step, model)
+    check_loss(loss, step, model.config.vocab_size)
     norm = _clip(state.optimizer, config, step)
     state.optimizer.step()
     if after_update:
@@ -113,11 +117,11 @@ def _parts(examples: Sequence[Example], config: TrainingConfig, device: str) -> 
         yield collate_packed(part, config.packed_length, device) if config.packed_length else collate(part, device)
 
 
-def check_loss(loss: float, step: int, model: nn.Module) -> None:
+def check_loss(loss: float, step: int, vocabulary: int) -> None:
     """Diverged unless the loss is finite and below twice that of a uniform guess, ln V."""
     if not math.isfinite(loss):
         raise Diverged("loss not finite", step)
-    if loss > 2 * math.log(model.config.vocab_size):
+    if loss > 2 * math.log(vocabulary):
         raise Diverged("loss too high", step)
 
 
@@ -135,12 +139,13 @@ def training_mode(model: PreTrainedModel, config: TrainingConfig) -> "Iterator[N
     """Training mode, with gradient checkpointing where asked for; evaluation mode and none afterwards."""
     model.train()
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable()
     try:
         yield
     finally:
         if config.gradient_checkpointing:
-            model.gradient_checkpointing_disable()
+            model.activation_checkpointing_disable()
+            model.disable_input_require_grads()  # which enabling turned on
         model.eval()
 
 
