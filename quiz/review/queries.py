@@ -62,7 +62,7 @@ def count_each(*querysets: QuerySet[Card]) -> list[int]:
     params: list[Any] = []
     for rows in querysets:
         try:
-            sql, values = rows.order_by().values("pk").query.sql_with_params()
+            sql, values = rows.values("pk").query.sql_with_params()
         except EmptyResultSet:  # sliced to nothing
             sql, values = "SELECT 1 WHERE 1 = 0", ()
         parts.append(f"(SELECT COUNT(*) FROM ({sql}) AS counted)")  # noqa: S608 (compiled by Django)
