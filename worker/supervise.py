@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from labs.reasons import message
 from worker.protocol import EVENT, ArtifactEvent, DoneEvent, Event, FailedEvent, Job
-from worker.usage import folder_size, group_memory
+from worker.usage import MB, folder_size, group_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", "worker.child")
@@ -31,7 +31,7 @@ LINE_LIMIT = 8 * 2**20
 
 USAGE_SECONDS = 1.0  # between two looks at memory and disk
 
-MB, GB = 2**20, 1e9
+GB = 1e9
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 # Why a run has to stop before its end: it was cancelled, somebody else has it now, or the worker itself stops.

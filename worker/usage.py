@@ -4,6 +4,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+MB = 2**20
+
 PROC = Path("/proc")
 # What the processes themselves wrote; pages of mapped files (weights) can be dropped at any time and do not count.
 COUNTED = ("RssAnon:", "RssShmem:")

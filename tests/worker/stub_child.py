@@ -132,7 +132,7 @@ if __name__ == "__main__":
     behaviour = sys.argv.pop(1)
     if behaviour == "garble":
         os.write(1, b'{"event": "point", "key": "", "seed": 0, "metrics": [{"name": "loss", "value": NaN}]}\n')
-    child.prepare_torch = lambda job: "cpu"
+    child.prepare_torch = lambda *_: "cpu"
     child.describe = lambda *_: {"hardware": {}}
     sys.modules["worker.experiments.rank_sweep"] = types.SimpleNamespace(run=globals()[behaviour])
     sys.exit(child.main())
