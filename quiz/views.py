@@ -11,7 +11,7 @@ from kb.http import SignedInRequest
 from kb.queries import resolver_for
 from quiz.asking import ask, assess
 from quiz.forms import AnswerForm, GradeForm, answer_form, fresh_token
-from quiz.models import Attempt
+from quiz.models import Attempt, Turn
 from quiz.queries import attempt_for_user, question_by_slug, resolver_for_question, topics_with_questions
 from quiz.services import AlreadyGraded, NotYourAttempt, attempt_grade, attempt_start
 
@@ -93,13 +93,22 @@ def _attempt_page(
 @login_required
 def attempt(request: SignedInRequest, attempt_id: int) -> HttpResponse:
     """The answer beside the learner's own, the rubric to tick off, and after the grade the follow-ups."""
-    return _attempt_page(request, attempt_for_user(request.user, attempt_id))
+    attempt = attempt_for_user(request.user, attempt_id)
+    return _to_sitting(attempt) or _attempt_page(request, attempt)
+
+
+def _to_sitting(attempt: Attempt) -> HttpResponse | None:
+    """An answer given in a quiz or an interview is shown and marked there, and not before its time."""
+    turn = Turn.objects.filter(attempt=attempt).select_related("sitting").first()
+    return redirect(turn.sitting) if turn else None
 
 
 @require_POST
 @login_required
 def grade(request: SignedInRequest, attempt_id: int) -> HttpResponse:
     attempt = attempt_for_user(request.user, attempt_id)
+    if elsewhere := _to_sitting(attempt):
+        return elsewhere
     form = GradeForm(attempt.question, request.POST)
     if not form.is_valid():
         return _attempt_page(request, attempt, form=form, status=422)

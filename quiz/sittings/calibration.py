@@ -13,6 +13,8 @@ from labs.charts import PlotPoint, Series, line_chart
 # The chance of being right from which on a certainty is worth choosing, by `quiz.sittings.marks`.
 BANDS = {1: (0.0, 2 / 3), 2: (2 / 3, 0.8), 3: (0.8, 1.0)}
 Z = 1.96  # 95 %
+# Fewer answers say nothing about somebody's judgement, whatever the interval.
+MIN_ANSWERS = 5
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Level:
     def verdict(self) -> str:
         """Whether the interval lies beside the band that the certainty stands for."""
         least, most = BANDS[self.certainty]
+        if self.count < MIN_ANSWERS:
+            return "too few"
         if self.high < least:
             return "overconfident"
         return "underconfident" if self.low > most else "calibrated"
@@ -54,18 +58,17 @@ def _level(certainty: int, scores: list[float]) -> Level:
 
 
 def calibration_chart(levels: list[Level]) -> SafeString:
-    """Share of right answers over the certainty, between the bounds that a well-calibrated learner stays in."""
-    own = Series(_("You"), [_point(level.certainty, level.right, level) for level in levels])
-    least = Series(_("least"), [_point(certainty, band[0]) for certainty, band in BANDS.items()])
-    most = Series(_("most"), [_point(certainty, band[1]) for certainty, band in BANDS.items()])
+    """Share of right answers over the chance that was stated (the middle of its band), beside equality."""
+    own = Series(_("You"), [_point(level) for level in levels])
+    equal = Series(_("as sure as right"), [PlotPoint(x, x) for x in (0, 100)])
     return line_chart(
-        [own, least, most],
-        title=_("How sure, how often right"),
-        x_title=_("Certainty"),
+        [own, equal],
+        title=_("Calibration curve"),
+        x_title=_("Stated: chance of being right in %"),
         y_title=_("Right answers in %"),
     )
 
 
-def _point(certainty: int, share: float, level: Level | None = None) -> PlotPoint:
-    ends = (100 * level.low, 100 * level.high) if level else (None, None)
-    return PlotPoint(certainty, 100 * share, *ends)
+def _point(level: Level) -> PlotPoint:
+    stated = 100 * sum(level.band) / 2
+    return PlotPoint(stated, 100 * level.right, 100 * level.low, 100 * level.high)

@@ -23,6 +23,7 @@ def certainty_title(certainty: int) -> str:
 @register.filter
 def verdict_title(verdict: str) -> str:
     titles = {
+        "too few": _("too few answers to tell"),
         "overconfident": pgettext("a learner's certainty", "too sure"),
         "underconfident": pgettext("a learner's certainty", "not sure enough"),
         "calibrated": pgettext("a learner's certainty", "fits"),
