@@ -285,7 +285,7 @@ def test_the_log_goes_only_with_its_owner(card):
 
 
 def test_a_grade_and_its_log_entry_are_one_transaction(card, monkeypatch):
-    monkeypatch.setattr(services, "tally_add", lambda *a: 1 / 0)
+    monkeypatch.setattr(services, "tally_add", lambda _event: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         grade(card)
     card.refresh_from_db()
