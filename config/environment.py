@@ -14,6 +14,8 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 READ: set[str] = set()
+# What the log must not say; `passwords` finds those that stand in a URL.
+SECRETS: set[str] = set()
 
 
 def env_str(name: str, default: str = "", *, choices: tuple[str, ...] = ()) -> str:
@@ -41,13 +43,14 @@ def env_list(name: str, default: list[str]) -> list[str]:
 
 def env_secret(name: str) -> str:
     """The variable, or the content of the file that `<name>_FILE` points to (docker secrets)."""
-    path = env_str(f"{name}_FILE")
-    if not path:
-        return env_str(name)
-    try:
-        return Path(path).read_text().strip()
-    except OSError as e:
-        raise ImproperlyConfigured(f"Unexpected value {name}_FILE={path!r}: {e.strerror}") from e
+    path, value = env_str(f"{name}_FILE"), env_str(name)
+    if path:
+        try:
+            value = Path(path).read_text().strip()
+        except OSError as e:
+            raise ImproperlyConfigured(f"Unexpected value {name}_FILE={path!r}: {e.strerror}") from e
+    SECRETS.update(passwords(value) if "://" in value else [value])
+    return value
 
 
 def env_time_zone(name: str, default: str) -> str:

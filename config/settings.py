@@ -8,7 +8,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
-from config import embedded
+from config import embedded, environment
 from config.environment import (
     broker_url,
     database_from_url,
@@ -274,7 +274,7 @@ SPECTACULAR_SETTINGS = {
 LOG_FORMAT = env_str("LOG_FORMAT", "text", choices=("text", "json"))
 LOG_LEVEL = env_str("LOG_LEVEL", "INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
 # The formatters take these out of every line.
-SECRETS = [SECRET_KEY, METRICS_TOKEN, GRADER_API_KEY, *passwords(DATABASE_URL, CELERY_BROKER_URL)]
+SECRETS = [SECRET_KEY, *environment.SECRETS, *passwords(CELERY_BROKER_URL)]
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

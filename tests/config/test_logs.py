@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from config.environment import passwords
+from config import environment
+from config.environment import env_secret, passwords
 from config.logs import JsonFormatter, Redactor, TextFormatter, request_id
 from labs.broker import app
 
@@ -76,6 +77,15 @@ def test_nothing_is_taken_out_where_there_is_no_secret():
 def test_passwords_are_found_in_urls():
     assert passwords("", "redis://host") == ["", "", "", ""]
     assert set(passwords("postgres://me:a%2Fb@host/name")) == {"a%2Fb", "a/b"}
+
+
+def test_every_secret_that_is_read_is_known_to_the_log(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("hidden-in-a-file\n")
+    monkeypatch.setenv("SOME_KEY_FILE", str(tmp_path / "file"))
+    monkeypatch.setenv("SOME_URL", "redis://:hidden-in-a-url@host")
+    assert (env_secret("SOME_KEY"), env_secret("SOME_URL")) == ("hidden-in-a-file", "redis://:hidden-in-a-url@host")
+    assert {"hidden-in-a-file", "hidden-in-a-url"} <= environment.SECRETS
+    environment.READ.difference_update({"SOME_KEY", "SOME_KEY_FILE", "SOME_URL", "SOME_URL_FILE"})
 
 
 def test_the_settings_take_their_own_secrets_out(settings):
