@@ -143,7 +143,9 @@ def test_runs_are_filtered(as_alice, alice):
 
 
 def test_a_run_tells_how_far_it_is(as_alice, alice):
-    run = make_run(alice, status=Run.RUNNING, progress_done=1, progress_total=4, note_code="own", note_args={"en": "rank 8"})
+    run = make_run(
+        alice, status=Run.RUNNING, progress_done=1, progress_total=4, note_code="own", note_args={"en": "rank 8"}
+    )
     document = get(as_alice, f"runs/{run.pk}/")
     assert (document["status"], document["percent"], document["progress_note"]) == ("running", 25, "rank 8")
 

@@ -105,7 +105,9 @@ def test_a_claims_page_shows_only_runs_that_one_may_see(as_alice, as_bob):
 
 
 def test_only_staff_read_tracebacks(as_alice, as_staff, run):
-    Run.objects.update(status=Run.FAILED, reason_code="own", reason_args={"en": "Out of memory."}, traceback="File /secret/path.py")
+    Run.objects.update(
+        status=Run.FAILED, reason_code="own", reason_args={"en": "Out of memory."}, traceback="File /secret/path.py"
+    )
     assert "Out of memory." in as_alice.get(run.get_absolute_url()).content.decode()
     assert "/secret/path.py" not in as_alice.get(run.get_absolute_url()).content.decode()
     assert "/secret/path.py" in as_staff.get(run.get_absolute_url()).content.decode()

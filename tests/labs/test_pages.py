@@ -219,7 +219,9 @@ def test_a_waiting_run_tells_why(as_alice, alice):
 
 
 def test_progress_is_a_fragment_with_the_percentage(as_alice, alice):
-    run = make_run(alice, status=Run.RUNNING, progress_done=3, progress_total=12, note_code="own", note_args={"en": "rank 8"})
+    run = make_run(
+        alice, status=Run.RUNNING, progress_done=3, progress_total=12, note_code="own", note_args={"en": "rank 8"}
+    )
     html = body(as_alice, f"/runs/{run.pk}/progress/")
     assert "<html" not in html
     assert 'value="25"' in html
