@@ -49,7 +49,7 @@ def interview_start(*, user: User, options: InterviewOptions, token: UUID) -> Si
         user=user, kind=Sitting.INTERVIEW, options=options.model_dump(mode="json"), questions=[], token=token
     )
     if not sitting.turns.exists() and _question_next(sitting, [], None) is None:
-        raise NoQuestion("No question matches; choose more topics.")
+        raise NoQuestion(f"No question matches {options!r}")
     return sitting
 
 

@@ -54,8 +54,8 @@ def interviews(request: SignedInRequest) -> HttpResponse:
         return _interviews_page(request, form, status=422)
     try:
         sitting = services.interview_start(user=request.user, options=form.options(), token=form.cleaned_data["token"])
-    except services.NoQuestion as e:
-        form.add_error("topics", str(e))
+    except services.NoQuestion:
+        form.add_error("topics", _("No question matches; choose more topics."))
         return _interviews_page(request, form, status=422)
     return redirect(sitting)
 
@@ -254,6 +254,6 @@ def review(request: SignedInRequest, sitting_id: int) -> HttpResponse:
     with transaction.atomic():
         for question in questions:
             question_to_review(request.user, question)
-    text = ngettext("%(n)s question is due today.", "%(n)s questions are due today.", len(questions))
+    text = ngettext("%(n)s question is in your review.", "%(n)s questions are in your review.", len(questions))
     messages.success(request, text % {"n": len(questions)})
     return redirect("quiz-interview-report", sitting.pk)

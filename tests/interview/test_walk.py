@@ -7,6 +7,8 @@ from django.utils import timezone
 
 from quiz.interview.services import FOLLOW_UPS, interview_finish
 from quiz.models import Attempt, Card, Question, Sitting, Turn
+from quiz.review.queries import is_asked_today
+from quiz.review.services import study_settings
 from tests.builders import make_follow_up, make_question, make_topic
 from tests.conftest import client_of
 from tests.interview.conftest import current, send_answer, send_marks
@@ -262,7 +264,7 @@ def test_the_report_puts_questions_into_review(as_alice, alice, start):
     url = f"/interviews/{sitting.pk}/review/"
     for _ in range(2):
         response = as_alice.post(url, {"question": [turn.question_id, other.pk, "x"]}, follow=True)
-        assert "1 question is due today." in response.text
+        assert "1 question is in your review." in response.text
     card = Card.objects.get(owner=alice)
     assert card.question_id == turn.question_id
-    assert card.due <= timezone.now()
+    assert is_asked_today(card, timezone.now(), study_settings(alice))
