@@ -66,10 +66,8 @@ def message(code: str, args: dict[str, Any]) -> str:
     """The text of a code; the code itself where this version does not know it, or its arguments."""
     if not code:
         return ""
-    if code == OWN:
-        return str(Text(**args))
     try:
-        return str(REASONS[code]) % args
+        return str(Text(**args)) if code == OWN else str(REASONS[code]) % args
     except (KeyError, TypeError, ValueError):
         return code
 

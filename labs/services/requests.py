@@ -95,7 +95,7 @@ def run_submit(*, user: User, request: Request) -> Run:
             created_at=timezone.now(),
         )
     try:
-        broker.ring(run.pk)
+        broker.ring(run.pk, queue=run.queue)
     except broker.BrokerDown:
         Run.objects.filter(pk=run.pk, status=Run.QUEUED).update(reason_code="broker-down")
         run.refresh_from_db()

@@ -1,4 +1,4 @@
-"""A process with the settings of a site, to ask for runs and look at their rows: JSON, one line a command and an answer."""
+"""A process with the settings of a site that asks for runs and looks at their rows: JSON, a line each way."""
 
 import json
 import os
