@@ -11,6 +11,7 @@ from celery.signals import worker_init, worker_ready, worker_shutdown, worker_sh
 from django.conf import settings  # noqa: E402
 
 from labs.broker import app  # noqa: E402
+from quiz.statistics.optimising import optimisations_ring_waiting  # noqa: E402
 from worker import stopping, tasks  # noqa: E402, F401 (tasks: registers them)
 from worker.minder import Minder  # noqa: E402
 
@@ -32,6 +33,7 @@ def look_after_runs(**kwargs: object) -> None:
     minder = Minder(app.amqp.queues.consume_from)
     minders.append(minder)
     minder.start()
+    optimisations_ring_waiting()
 
 
 @worker_shutting_down.connect

@@ -3,9 +3,17 @@
 from celery import Task
 
 from labs.broker import RUN_LAB, app
+from quiz.statistics.optimising import TASK, TIME_LIMIT
 from worker import runs
 
 
 @app.task(name=RUN_LAB, bind=True)
 def run_lab(self: Task, run_id: int) -> None:
     runs.execute(run_id, worker=self.request.hostname or "")
+
+
+@app.task(name=TASK, soft_time_limit=TIME_LIMIT)
+def optimise(optimisation_id: int) -> None:
+    from worker.optimise import execute
+
+    execute(optimisation_id)

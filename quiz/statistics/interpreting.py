@@ -37,8 +37,8 @@ def on_retention(found: Share, desired: float) -> str:
         return (
             f"{begin} "
             + _(
-                "The setting aims at %(desired)s: cards come a little late for your memory. Fitting the parameters to your "
-                "log usually closes the gap."
+                "The setting aims at %(desired)s: cards come a little late for your memory. Fitting the parameters to "
+                "your log usually closes the gap."
             )
             % values
         )
@@ -46,8 +46,8 @@ def on_retention(found: Share, desired: float) -> str:
         return (
             f"{begin} "
             + _(
-                "The setting aims at %(desired)s: cards come sooner than they need to. Fitting the parameters to your log "
-                "saves reviews."
+                "The setting aims at %(desired)s: cards come sooner than they need to. Fitting the parameters to your "
+                "log saves reviews."
             )
             % values
         )
