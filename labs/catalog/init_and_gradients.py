@@ -101,7 +101,8 @@ LAB = Lab(
         zh="设整个权重的梯度为 G，则 ∇B = s·G·Aᵀ，∇A = s·Bᵀ·G。B = 0 时模型一开始就严格等于基座"
         "（[[claim:measured-start-equals-base]]）；第一步 ∇A 为零（[[claim:measured-first-gradient-of-a]]），"
         "∇B 不为零，从第二步起两者都动（[[claim:measured-second-gradient-of-a]]）。"
-        "A = 0 也行，只是角色对调。都为零则永远不动（[[claim:measured-both-zero]]），都随机则起点已是另一个模型（[[claim:measured-both-random]]）。",
+        "A = 0 也行，只是角色对调。都为零则永远不动（[[claim:measured-both-zero]]），"
+        "都随机则起点已是另一个模型（[[claim:measured-both-random]]）。",
     ),
     parameters=InitAndGradientsParameters,
     metrics=(
