@@ -1,10 +1,14 @@
 """LoRA adapters by PEFT, as the labs use them."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from torch.nn import Parameter
 from transformers import PreTrainedModel
 
 ADAPTER_FILE = "adapter_model.safetensors"
@@ -18,6 +22,12 @@ class Adapter:
     alpha: int
     target_modules: str
     seed: int  # of A's random initialisation; B starts at zero
+    use_rslora: bool = False  # divide alpha by the root of the rank (Kalajdzievski 2023)
+
+    @property
+    def scale(self) -> float:
+        """What B A x is multiplied by."""
+        return self.alpha / (math.sqrt(self.rank) if self.use_rslora else self.rank)
 
 
 def add_adapter(base: PreTrainedModel, adapter: Adapter) -> PeftModel:
@@ -29,8 +39,17 @@ def add_adapter(base: PreTrainedModel, adapter: Adapter) -> PeftModel:
         r=adapter.rank,
         lora_alpha=adapter.alpha,
         target_modules=names if names == "all-linear" else names.split(","),
+        use_rslora=adapter.use_rslora,
     )
     return get_peft_model(base, config)
+
+
+def adapter_weights(model: PeftModel) -> dict[str, tuple[Parameter, Parameter]]:
+    """A (r, in) and B (out, r) of each adapted module, by its name in the base model."""
+    base: Any = model.get_base_model()
+    layers: dict[str, Any] = {name: module for name, module in base.named_modules() if isinstance(module, LoraLayer)}
+    active = model.active_adapter
+    return {name: (layer.lora_A[active].weight, layer.lora_B[active].weight) for name, layer in layers.items()}
 
 
 def trainable_parameters(model: PeftModel) -> int:

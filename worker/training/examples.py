@@ -98,6 +98,13 @@ def encode_passages(passages: Sequence[Passage], tokenizer: PreTrainedTokenizerB
     return SplitExamples([e for s, e in rows if s == "training"], [e for s, e in rows if s == "validation"])
 
 
+def padded_shape(examples: Sequence[Example]) -> Shape:
+    """The shape of the batch that `collate` makes of them."""
+    lengths = [len(example.tokens) for example in examples]
+    labels = sum(len(example.tokens) - example.answer_start for example in examples)
+    return Shape(len(examples), max(lengths), sum(lengths), labels)
+
+
 def collate(examples: Sequence[Example], device: str = "cpu") -> Batch:
     """A row an example."""
     return _fill([[example] for example in examples], device)

@@ -99,8 +99,8 @@ def _step(
             part: Tensor = objective(model, batch) * share
         part.backward()
         loss += part.item()
-    check_loss(loss, step, model.config.vocab_size)
-    norm = _clip(state.optimizer, config, step)
+    norm = _clip(state.optimizer, config)
+    check_loss(loss, norm, step, model.config.vocab_size)
     state.optimizer.step()
     if after_update:
         after_update(step, loss)
@@ -117,21 +117,20 @@ def _parts(examples: Sequence[Example], config: TrainingConfig, device: str) -> 
         yield collate_packed(part, config.packed_length, device) if config.packed_length else collate(part, device)
 
 
-def check_loss(loss: float, step: int, vocabulary: int) -> None:
-    """Diverged unless the loss is finite and below twice that of a uniform guess, ln V."""
+def check_loss(loss: float, gradient_norm: float, step: int, vocabulary: int) -> None:
+    """Diverged unless loss and gradient are finite and the loss is below twice that of a uniform guess, ln V."""
     if not math.isfinite(loss):
         raise Diverged("loss not finite", step)
+    if not math.isfinite(gradient_norm):
+        raise Diverged("gradient not finite", step)
     if loss > 2 * math.log(vocabulary):
         raise Diverged("loss too high", step)
 
 
-def _clip(optimizer: torch.optim.Optimizer, config: TrainingConfig, step: int) -> float:
+def _clip(optimizer: torch.optim.Optimizer, config: TrainingConfig) -> float:
     """Scale the gradient down to the norm allowed; returns the norm that it had."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm).item()
-    if not math.isfinite(norm):
-        raise Diverged("gradient not finite", step)
-    return norm
+    return nn.utils.clip_grad_norm_(parameters, config.max_grad_norm).item()
 
 
 @contextmanager

@@ -1,0 +1,205 @@
+"""Several adapters trained at once on one frozen base.
+
+A small batch leaves a machine idle while it reads the frozen weights; packed, they are read once for all configurations
+(see worker.training.packed_layers). These may differ in rank, alpha, target modules, seed, learning rate, schedule and
+weight decay, and see the same data as they would alone. Rows do not mix, so each learns what it would have learned
+alone, up to rounding.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+from transformers import PreTrainedModel
+
+from worker.adapters import Adapter, adapter_weights, add_adapter
+from worker.training.config import TrainingConfig, data_order, learning_rate_factor
+from worker.training.examples import Example, collate, padded_shape
+from worker.training.loop import check_loss
+from worker.training.loss import answer_logits
+from worker.training.outcomes import Diverged
+from worker.training.packed_layers import Group, Weights, packed_layers
+from worker.training.result import TrainingResult
+
+SHARED = ("steps", "batch_size", "accumulation", "packed_length", "precision", "gradient_checkpointing")
+OnPackedStep = Callable[[int, int, float], object]  # configuration, step, loss
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One adapter and how it is trained."""
+
+    adapter: Adapter
+    training: TrainingConfig
+
+
+@dataclass
+class Trained:
+    """What became of one configuration."""
+
+    configuration: Configuration
+    weights: Weights
+    result: TrainingResult = field(default_factory=TrainingResult)  # its seconds are those of a step of all together
+    diverged: Diverged | None = None
+
+
+class Pack:
+    """Configurations that train together."""
+
+    def __init__(self, model: PreTrainedModel, configurations: Sequence[Configuration]) -> None:
+        self.model = model
+        self.trained = [Trained(c, initial_weights(model, c.adapter)) for c in configurations]
+        self.groups: list[Group] = []
+        self.order: list[Trained] = []  # as their rows lie in a batch
+        self.leaves: list[list[Tensor]] = []  # of each in that order: all of A, all of B
+        for members in self._kinds():
+            scales = [member.configuration.adapter.scale for member in members]
+            group = Group([member.weights for member in members], scales, len(self.order))
+            self.groups.append(group)
+            self.order += members
+            self.leaves += [group.leaves(i) for i in range(len(members))]
+        groups = [self._optimizer_group(i, j) for i in range(len(self.order)) for j in range(2)]
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
+
+    def _kinds(self) -> list[list[Trained]]:
+        """By what has to agree for products to be batched."""
+        kinds: dict[tuple[int, str], list[Trained]] = {}
+        for trained in self.trained:
+            adapter = trained.configuration.adapter
+            kinds.setdefault((adapter.rank, adapter.target_modules), []).append(trained)
+        return list(kinds.values())
+
+    def _optimizer_group(self, i: int, j: int) -> dict[str, object]:
+        config = self.order[i].configuration.training
+        return {"params": [self.leaves[i][j]], "weight_decay": config.weight_decay}
+
+    def step(self, step: int, parts: Sequence[Sequence[Example]]) -> None:
+        """One step of every configuration on its own examples, in packed order."""
+        started = time.perf_counter()
+        losses = self._losses(parts)
+        losses.sum().backward()
+        norms = [self._prepare(i, step, loss) for i, loss in enumerate(losses.tolist())]
+        self.optimizer.step()
+        seconds = time.perf_counter() - started
+        for member, loss, norm, part in zip(self.order, losses.tolist(), norms, parts, strict=True):
+            if not member.diverged:
+                member.result.losses.append(loss)
+                member.result.gradient_norms.append(norm)
+                member.result.shapes.append([padded_shape(part)])
+                member.result.seconds.append(seconds)
+
+    def _losses(self, parts: Sequence[Sequence[Example]]) -> Tensor:
+        """Mean loss per answer token of each configuration, (K,)."""
+        batch = collate([example for part in parts for example in part], str(self.model.device))
+        logits, labels = answer_logits(self.model, batch)
+        counts = torch.tensor([padded_shape(part).labels for part in parts], device=logits.device)
+        owners = torch.repeat_interleave(torch.arange(len(parts), device=logits.device), counts)
+        each = F.cross_entropy(logits, labels, reduction="none")
+        return each.new_zeros(len(parts)).index_add(0, owners, each) / counts
+
+    def _prepare(self, i: int, step: int, loss: float) -> float:
+        """Make a configuration ready for the optimizer; returns its gradient's norm before clipping."""
+        member, norm = self.order[i], _norm(self.leaves[i])
+        config = member.configuration.training
+        try:
+            check_loss(loss, norm, step, self.model.config.vocab_size)
+        except Diverged as outcome:
+            member.diverged = member.diverged or outcome
+        rate = 0.0 if member.diverged else config.learning_rate * learning_rate_factor(config, step)
+        of_a, of_b = self.optimizer.param_groups[2 * i : 2 * i + 2]
+        of_a["lr"], of_b["lr"] = rate, rate * config.lora_plus_ratio
+        if member.diverged:
+            _clear(self.leaves[i])
+        else:
+            _clip(self.leaves[i], norm, config.max_grad_norm)
+        return norm
+
+
+def _norm(leaves: Sequence[Tensor]) -> float:
+    return math.hypot(*(leaf.grad.norm().item() for leaf in leaves if leaf.grad is not None))
+
+
+def _clip(leaves: Sequence[Tensor], norm: float, largest: float) -> None:
+    """As torch's clip_grad_norm_ does it."""
+    for leaf in leaves:
+        if leaf.grad is not None and norm + 1e-6 > largest:
+            leaf.grad.mul_(largest / (norm + 1e-6))
+
+
+def _clear(leaves: Sequence[Tensor]) -> None:
+    """Take a configuration that diverged out of the computation, where its numbers would be slow and stay."""
+    for leaf in leaves:
+        leaf.detach().zero_()
+        if leaf.grad is not None:
+            leaf.grad.zero_()
+
+
+def initial_weights(model: PreTrainedModel, adapter: Adapter) -> Weights:
+    """A and B of each target module as PEFT starts them."""
+    peft_model = add_adapter(model, adapter)
+    weights = {name: (a.detach().clone(), b.detach().clone()) for name, (a, b) in adapter_weights(peft_model).items()}
+    peft_model.unload()
+    return weights
+
+
+def with_trained(model: PreTrainedModel, trained: Trained) -> PeftModel:
+    """The base with the trained adapter in it, as PEFT has it: to evaluate and to save; `unload()` takes it out."""
+    peft_model = add_adapter(model, trained.configuration.adapter)
+    with torch.no_grad():
+        for name, (a, b) in adapter_weights(peft_model).items():
+            a.copy_(trained.weights[name][0])
+            b.copy_(trained.weights[name][1])
+    peft_model.eval()
+    return peft_model
+
+
+def train_packed(
+    model: PreTrainedModel,
+    examples: Sequence[Example],
+    configurations: Sequence[Configuration],
+    on_step: OnPackedStep | None = None,
+) -> list[Trained]:
+    """Train all configurations together; ValueError when they cannot be.
+
+    `on_step` hears of each configuration's steps. One that diverges says so in its result and leaves the others alone.
+    """
+    check_packable(configurations)
+    pack = Pack(model, configurations)
+    model.train()
+    try:
+        with packed_layers(model, pack.groups, len(pack.order)):
+            for step, parts in enumerate(_batches(pack, examples)):
+                pack.step(step, parts)
+                _report(pack.trained, step, on_step)
+    finally:
+        model.eval()
+    return pack.trained
+
+
+def _batches(pack: Pack, examples: Sequence[Example]) -> Iterator[list[list[Example]]]:
+    """For each step, the examples of each configuration: the same as it would see alone."""
+    orders = [data_order(len(examples), member.configuration.training) for member in pack.order]
+    for parts in zip(*orders, strict=True):
+        yield [[examples[i] for i in part] for part in parts]
+
+
+def _report(trained: Sequence[Trained], step: int, on_step: OnPackedStep | None) -> None:
+    for i, member in enumerate(trained):
+        if on_step and not member.diverged:
+            on_step(i, step, member.result.losses[-1])
+
+
+def check_packable(configurations: Sequence[Configuration]) -> None:
+    """ValueError unless the configurations can share batches and are what the packed product computes."""
+    first = configurations[0].training
+    for configuration in configurations:
+        training = configuration.training
+        if any(getattr(training, name) != getattr(first, name) for name in SHARED):
+            raise ValueError(f"Invalid configurations: packed ones share {', '.join(SHARED)}")
+    if first.accumulation > 1 or first.packed_length or first.precision != "float32" or first.gradient_checkpointing:
+        raise ValueError("Invalid configurations: packed training has padded float32 batches in one part")
