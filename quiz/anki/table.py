@@ -109,8 +109,8 @@ def _direct(header: Header, name: str, value: str) -> None:
 
 
 def _likeliest_separator(lines: list[str]) -> str:
-    """The one that makes the most columns of the first line."""
-    first = lines[0] if lines else ""
+    """The one that makes the most columns of the first line that is not blank."""
+    first = next((line for line in lines if line.strip()), "")
     return max("\t;,", key=lambda separator: len(next(csv.reader([first], delimiter=separator), [])))
 
 
