@@ -2,8 +2,8 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext_lazy
 
 from kb.models import Topic
 from kb.text import pick
@@ -13,7 +13,6 @@ from quiz.models import Question, Turn
 from quiz.queries import root_questions
 
 BY_COUNT = "questions"
-LENGTHS = [(str(n), ngettext_lazy("%(n)s minute", "%(n)s minutes", n) % {"n": n}) for n in MINUTES]
 LEVELS = [
     (1, _("1 – junior")),
     (2, _("2 – junior to middle")),
@@ -23,11 +22,16 @@ LEVELS = [
 ]
 
 
+def _lengths() -> list[tuple[str, str]]:
+    minutes = [(str(n), ngettext("%(n)s minute", "%(n)s minutes", n) % {"n": n}) for n in MINUTES]
+    return [*minutes, (BY_COUNT, gettext("a number of questions"))]
+
+
 class StartForm(forms.Form):
     """How long, how hard, about what."""
 
     token = forms.UUIDField(widget=forms.HiddenInput)
-    length = forms.ChoiceField(label=_("Length"), choices=[*LENGTHS, (BY_COUNT, _("a number of questions"))])
+    length = forms.ChoiceField(label=_("Length"), choices=_lengths)
     questions = forms.IntegerField(
         label=_("Questions"),
         help_text=_("Only where the length is a number of questions; follow-ups come on top."),

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from kb.catalogues import compile_catalogues
 from quiz.interview.services import FOLLOW_UPS, interview_finish
 from quiz.models import Attempt, Card, Question, Sitting, Turn
 from quiz.review.queries import is_asked_today
@@ -240,6 +241,13 @@ def test_the_start_needs_a_number_of_questions_and_says_so(as_alice, bank):
 def test_the_start_refuses_what_does_not_exist(as_alice, bank, field):
     assert as_alice.post("/interviews/", START | field).status_code == 422
     assert not Sitting.objects.exists()
+
+
+def test_it_speaks_chinese(as_alice, bank):
+    compile_catalogues()
+    page = as_alice.get("/interviews/", headers={"accept-language": "zh-hans"}).text
+    for text in ("模拟面试", "30 分钟", "4 级：高级"):
+        assert text in page
 
 
 def test_without_any_question_it_says_so(as_alice):
