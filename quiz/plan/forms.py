@@ -48,7 +48,7 @@ class WishForm(forms.Form):
 
 class UseForm(forms.Form):
     digest = forms.CharField(max_length=64)
-    retention = forms.FloatField()
+    choice = forms.IntegerField()
 
 
 class CutForm(forms.Form):

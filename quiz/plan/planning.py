@@ -14,9 +14,9 @@ import numpy as np
 from quiz.plan.memory import Floats, Memory
 from quiz.plan.simulation import SEED, Course, Deck, Habits, Policy, idle_recall, simulate
 
-RETENTIONS = (0.8, 0.85, 0.9, 0.93, 0.95, 0.97)
+RETENTIONS = (0.8, 0.83, 0.85, 0.87, 0.9, 0.93, 0.95, 0.97)
 # By which share of the days the last new card is shown.
-PACES = (0.35, 0.6, 0.8, 1.0)
+PACES = (0.5, 0.75, 1.0)
 # Minutes a day that are tried when the learner's own are too few, as multiples of them.
 MORE_TIME = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0)
 # Of policies whose recall differs by less than this, the one that takes less time is taken.
@@ -57,9 +57,10 @@ class Plan:
     recall_idle: float  # without any more study
     current: Choice
     best: Choice
-    choices: list[Choice]  # the best for each retention
+    complete: Choice | None  # the best of those that reach every new card and leave no review waiting
+    choices: list[Choice]  # the best for each retention, and the complete one
     rows: list[dict[str, float]]  # of the best: day, new, reviews, minutes, recall on the date if study ended then
-    is_feasible: bool
+    is_feasible: bool  # some policy is complete
     minutes_needed: float | None  # a day, where it is not feasible; None where even 16 times the minutes are too few
     cuts: list[Cut]  # in the order of least value, enough to make the rest feasible
     recall_after_cuts: float | None  # over all cards, those cut too
@@ -117,8 +118,8 @@ def make_plan(problem: Problem) -> Plan:
     current, *found = choices
     best = _best(found)
     course = problem.run([problem.policy(best.retention, best.new_per_day)], with_outlook=True)
-    is_feasible = best.introduced == problem.deck.is_new.sum() and not best.waiting
-    needed, cuts, after_cuts = (None, [], None) if is_feasible else _shortfall(problem, best)
+    complete = _complete(found, int(problem.deck.is_new.sum()))
+    needed, cuts, after_cuts = (None, [], None) if complete else _shortfall(problem, best)
     return Plan(
         days=problem.days,
         cards=cards,
@@ -127,9 +128,10 @@ def make_plan(problem: Problem) -> Plan:
         recall_idle=float(idle_recall(problem.deck, days=problem.days, memory=problem.memory).mean()),
         current=_scaled(current, one_of),
         best=_scaled(best, one_of),
-        choices=[_scaled(_best(_with(found, r)), one_of) for r in sorted({c.retention for c in found})],
+        complete=_scaled(complete, one_of) if complete else None,
+        choices=[_scaled(choice, one_of) for choice in _listed(found, best, complete)],
         rows=_rows(course, one_of),
-        is_feasible=bool(is_feasible),
+        is_feasible=complete is not None,
         minutes_needed=needed and needed * one_of,
         cuts=[replace(cut, cards=cut.cards * one_of) for cut in cuts],
         recall_after_cuts=after_cuts,
@@ -167,8 +169,16 @@ def _best(choices: Sequence[Choice]) -> Choice:
     return min((c for c in choices if c.recall >= most - ALIKE), key=lambda c: (c.minutes, -c.recall))
 
 
-def _with(choices: Sequence[Choice], retention: float) -> list[Choice]:
-    return [choice for choice in choices if choice.retention == retention]
+def _complete(choices: Sequence[Choice], new: int) -> Choice | None:
+    found = [choice for choice in choices if choice.introduced == new and not choice.waiting]
+    return _best(found) if found else None
+
+
+def _listed(choices: Sequence[Choice], *always: Choice | None) -> list[Choice]:
+    retentions = {choice.retention for choice in choices}
+    best = {_best([choice for choice in choices if choice.retention == retention]) for retention in retentions}
+    listed = best | {choice for choice in always if choice}
+    return sorted(listed, key=lambda choice: (choice.retention, choice.new_per_day))
 
 
 def _scaled(choice: Choice, one_of: int) -> Choice:
@@ -264,7 +274,5 @@ def _recall_without(problem: Problem, topics: set[int]) -> float | None:
     kept = ~np.isin(problem.deck.topic, list(topics))
     rest = replace(problem, deck=problem.deck.only(kept))
     new = int(rest.deck.is_new.sum())
-    complete = [c for c in _sweep(rest)[1:] if c.introduced == new and not c.waiting]
-    if not complete:
-        return None
-    return float((_best(complete).recall * kept.sum() + idle[~kept].sum()) / len(kept))
+    complete = _complete(_sweep(rest)[1:], new)
+    return float((complete.recall * kept.sum() + idle[~kept].sum()) / len(kept)) if complete else None

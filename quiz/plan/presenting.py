@@ -35,6 +35,7 @@ class Shown:
     topics: list[dict[str, Any]]
     cuts: list[dict[str, Any]]
     left_out: int  # new cards that are not shown before the date
+    beside: dict[str, Any] | None  # the best complete policy, where the best leaves something
     chart: SafeString
     assumed_seconds: float
 
@@ -58,7 +59,8 @@ def present(row: PlanDay, s: StudySettings) -> Shown:
         is_current=is_current,
         topics=sorted(topics, key=lambda topic: topic["recall"]),
         cuts=[{**cut, "title": titles.get(cut["topic"], "?")} for cut in plan["cuts"]],
-        left_out=max(plan["new"] - best["introduced"], 0) if not plan["is_feasible"] else 0,
+        left_out=max(plan["new"] - best["introduced"], 0),
+        beside=plan["complete"] if plan["complete"] != best else None,
         chart=_chart(days),
         assumed_seconds=Habits().seconds,
     )

@@ -30,7 +30,7 @@ RECENT = timedelta(days=90)
 # What an answer may take on average, whatever the log says.
 LEAST_SECONDS, MOST_SECONDS = 3.0, 600.0
 # Raised when a plan is computed differently, so that those of today are computed again.
-VERSION = 1
+VERSION = 2
 
 
 class StalePlan(RuntimeError):
@@ -151,26 +151,27 @@ def _plan_shown(user: User, digest: str) -> PlanDay:
     return shown
 
 
-def plan_use(user: User, *, digest: str, retention: float) -> StudySettings:
-    """Study as the plan says for this retention: new cards a day, room for its reviews, cards rescheduled if need be.
+def plan_use(user: User, *, digest: str, choice: int) -> StudySettings:
+    """Study as this choice of the plan says: new cards a day, room for its reviews, cards rescheduled if need be.
 
     Rescheduling has transactions of its own; done again, it goes on where it was interrupted.
     """
     shown = _plan_shown(user, digest)
-    choice = next((c for c in shown.plan["choices"] if c["retention"] == retention), None)
-    if choice is None:
-        allowed = ", ".join(f"{c['retention']:g}" for c in shown.plan["choices"])
+    choices = shown.plan["choices"]
+    if not 0 <= choice < len(choices):
         raise ValueError(
-            _("%(value)s is no retention of this plan; allowed: %(all)s.") % {"value": retention, "all": allowed}
+            _("%(value)s is no policy of this plan; allowed: 0 to %(last)s.")
+            % {"value": choice, "last": len(choices) - 1}
         )
+    wanted = choices[choice]
     before = study_settings(user)
     scheduling_before = before.scheduling_id
     most = max((row["reviews"] for row in shown.plan["rows"]), default=0)
     after = settings_change(
         user,
-        new_per_day=min(choice["new_per_day"], 999),
+        new_per_day=min(wanted["new_per_day"], 999),
         reviews_per_day=min(max(before.reviews_per_day, int(most * 1.5)), 9999),
-        desired_retention=retention,
+        desired_retention=wanted["retention"],
     )
     if after.scheduling_id != scheduling_before:
         cards_reschedule(user, after.scheduling)

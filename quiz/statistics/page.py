@@ -234,7 +234,7 @@ def _level_text(median: float) -> str:
 
 
 def _recall_text(median: float) -> str:
-    return _("Half of the cards would be recalled with more than %(share)s.") % {"share": f"{100 * median:.0f} %"}
+    return _("For half of the cards the chance is above %(share)s.") % {"share": f"{100 * median:.0f} %"}
 
 
 def _histogram(found: Histogram, title: str, unit: str, text: Callable[[float], str]) -> Figure:

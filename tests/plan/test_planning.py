@@ -59,7 +59,10 @@ def test_a_feasible_plan_shows_every_new_card_before_the_date(cards, days, minut
     found = plan(fresh(cards), days, minutes)
     introduced = sum(row["new"] for row in found.rows)
     assert introduced == found.best.introduced
-    assert (introduced == cards) or not found.is_feasible
+    assert found.is_feasible == (found.complete is not None)
+    if found.complete:
+        assert (found.complete.introduced, found.complete.waiting) == (cards, 0)
+        assert found.complete in found.choices
 
 
 @settings(max_examples=25, deadline=None)
