@@ -157,6 +157,7 @@ class EventWriter:
         self._flushed_at = time.monotonic()
         self._heartbeat_at = 0.0
         self._away_since: float | None = None
+        self._shown = ""  # of the log
 
     def pulse(self, pulse: Pulse) -> Stop | None:
         """Renew the lease now and then; says why the run has to stop."""
@@ -169,7 +170,10 @@ class EventWriter:
 
     def _beat(self, pulse: Pulse) -> Stop | None:
         self._store_waiting()
-        return services.run_heartbeat(self.run, log_tail=pulse.log, peak_memory_mb=pulse.peak_memory_mb)
+        log = None if pulse.log == self._shown else pulse.log
+        stop = services.run_heartbeat(self.run, log_tail=log, peak_memory_mb=pulse.peak_memory_mb)
+        self._shown = pulse.log
+        return stop
 
     def write(self, event: Event) -> None:
         """Store an event, or keep it for later."""

@@ -1,10 +1,12 @@
 """Whether this worker was told to stop, known to all its processes.
 
-The main process leaves a file with its number in the name; its pool processes, which supervise the runs, look for it. A
-file, because a pool process may be forked or started afresh, and may be waiting for anything when the signal comes.
+The main process leaves a file with its host and number in the name; its pool processes, which supervise the runs, look
+for it. A file, because a pool process may be forked or started afresh, and may be waiting for anything when the signal
+comes.
 """
 
 import os
+import socket
 from pathlib import Path
 
 from billiard.process import current_process
@@ -13,7 +15,7 @@ from django.conf import settings
 
 def _sign(main_process: int) -> Path:
     folder: Path = settings.DATA_DIR / "workers"
-    return folder / f"{main_process}.stopping"
+    return folder / f"{socket.gethostname()}-{main_process}.stopping"  # containers may share the folder
 
 
 def main_process() -> int:

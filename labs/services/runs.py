@@ -146,11 +146,13 @@ def run_claim(run_id: int, *, worker: str = "") -> Run | None:
 
 
 def run_heartbeat(
-    run: Run, *, log_tail: str = "", peak_memory_mb: int | None = None
+    run: Run, *, log_tail: str | None = None, peak_memory_mb: int | None = None
 ) -> Literal["cancelled", "lost"] | None:
-    """Renew the lease. Says why the attempt has to stop: the run was cancelled, or is no longer ours."""
-    seen = {"log_tail": log_tail[-LOG_CHARACTERS:], "peak_memory_mb": peak_memory_mb}
-    if _held(run).filter(cancel_requested=False).update(lease_until=_lease(), **seen):
+    """Renew the lease, with what has changed. Says why the attempt has to stop: cancelled, or no longer ours."""
+    changes: dict[str, Any] = {} if log_tail is None else {"log_tail": log_tail[-LOG_CHARACTERS:]}
+    if peak_memory_mb is not None:
+        changes["peak_memory_mb"] = peak_memory_mb
+    if _held(run).filter(cancel_requested=False).update(lease_until=_lease(), **changes):
         return None
     return "cancelled" if _held(run).exists() else "lost"
 

@@ -30,7 +30,8 @@ def submit(*, behaviour: int, points: int, pause: int, count: int, with_bell: bo
     )
     asked = {"lab_slug": request.lab.slug, "lab_version": 1, "params": request.params, "seeds": request.seeds}
     now = timezone.now()
-    runs = [Run.objects.create(owner=owner, question_key=request.key, created_at=now, **asked) for _ in range(count)]
+    runs = [Run(owner=owner, question_key=request.key, created_at=now, **asked) for _ in range(count)]
+    Run.objects.bulk_create(runs)
     for run in runs:
         if with_bell:
             broker.ring(run.pk)

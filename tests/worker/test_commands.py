@@ -113,7 +113,7 @@ def test_bad_input_names_field_value_and_what_is_allowed(arguments, message):
 def test_a_failed_run_prints_no_document(behave):
     behave("diverge")
     out = StringIO()
-    with pytest.raises(CommandError, match="diverged: validation_loss"):
+    with pytest.raises(CommandError, match="Diverged: validation_loss"):
         call_command("run_lab", "rank-sweep", json=True, stdout=out, stderr=StringIO())
     assert out.getvalue() == ""
 

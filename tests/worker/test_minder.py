@@ -1,6 +1,7 @@
 """The thread that looks after the runs of all workers, and the sign that a worker stops."""
 
 import os
+import socket
 from datetime import timedelta
 
 import pytest
@@ -70,6 +71,8 @@ def test_the_sign_to_stop_is_for_this_worker_and_can_be_taken_back(settings, tmp
     assert not stopping.is_stopping()
     stopping.announce_stop()
     assert stopping.is_stopping()
-    assert [path.name for path in (tmp_path / "workers").iterdir()] == [f"{os.getpid()}.stopping"]
+    assert [path.name for path in (tmp_path / "workers").iterdir()] == [
+        f"{socket.gethostname()}-{os.getpid()}.stopping"
+    ]
     stopping.withdraw_stop()
     assert not stopping.is_stopping()
