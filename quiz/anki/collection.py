@@ -65,8 +65,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     database.create_collation("unicase", lambda a, b: (a.casefold() > b.casefold()) - (a.casefold() < b.casefold()))
     for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "query_only=ON", "mmap_size=0"):
         database.execute(f"PRAGMA {pragma}")
-    deadline = time.monotonic() + MAX_SECONDS
-    database.set_progress_handler(lambda: time.monotonic() > deadline, STEPS)
+    deadline = time.thread_time() + MAX_SECONDS
+    database.set_progress_handler(lambda: time.thread_time() > deadline, STEPS)
     return database
 
 

@@ -1,8 +1,8 @@
 """Making deck files: at once when they are small, in a thread of its own when they are not.
 
 A file is named by a digest of everything that it is made from, so that a deck asked for again is there already, and a
-page that waits for one needs nothing but its address. Measured: the whole bank (591 notes) takes about 5 s when no text
-of it has been rendered before, and then blocks nobody.
+page that waits for one needs nothing but its address. Measured: 591 notes take 3.4 s of processor time, their digest
+0.1 s.
 """
 
 import hashlib

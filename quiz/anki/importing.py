@@ -26,14 +26,22 @@ def import_prepare(*, user: User, file: BinaryIO, name: str, token: UUID) -> Dec
 
     Whatever waited before is dropped. Refused for a file that cannot be read.
     """
-    if found := DeckImport.objects.filter(token=token, owner=user).first():
-        return found
+    if found := DeckImport.objects.filter(token=token).first():
+        return _own(found, user)
     reading = read_file(file, name)
     with transaction.atomic():
         DeckImport.objects.filter(owner=user, finished_at=None).delete()
         packed = zlib.compress(json.dumps([astuple(card) for card in reading.cards]).encode(), 3)
         report = _report(user, reading.cards) | _findings(reading)
-        return DeckImport.objects.create(owner=user, token=token, name=name[-200:], packed=packed, report=report)
+        values = {"owner": user, "name": name[-200:], "packed": packed, "report": report}
+        made, _is_new = DeckImport.objects.get_or_create(token=token, defaults=values)
+        return _own(made, user)
+
+
+def _own(deck_import: DeckImport, user: User) -> DeckImport:
+    if deck_import.owner_id != user.pk:
+        raise Refused(_("This form was sent before, by somebody else. Load the page again."))
+    return deck_import
 
 
 def import_confirm(deck_import: DeckImport) -> DeckImport:

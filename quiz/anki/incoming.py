@@ -111,9 +111,9 @@ Found = tuple[str, str, list[Incoming], str]
 
 def _reading(found: Iterator[Found]) -> Reading:
     reading, known = Reading(), bank_guids()
-    deadline = time.monotonic() + MAX_SECONDS
+    deadline = time.thread_time() + MAX_SECONDS
     for place, guid, cards, reason in found:
-        if time.monotonic() > deadline:
+        if time.thread_time() > deadline:
             raise Refused(_("Reading the file takes longer than %(most)s seconds.") % {"most": MAX_SECONDS})
         if guid in known:
             reading.in_bank += 1

@@ -15,7 +15,7 @@ MAX_TEMPLATE = 20_000  # characters
 MAX_DECK_NAME = 200
 MAX_TAG = 100
 MAX_TAGS = 50  # a note
-MAX_SECONDS = 20  # for reading it all
+MAX_SECONDS = 20  # of processor time, for reading it all
 MAX_OWN_CARDS = 50_000  # a learner
 
 

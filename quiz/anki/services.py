@@ -25,11 +25,12 @@ def deck_rename(user: User, old: str, new: str) -> int:
 @transaction.atomic
 def cards_delete(user: User, cards: QuerySet[OwnCard]) -> int:
     """Delete own cards with their schedule and their log, and take their grades out of the days' sums."""
-    chosen = list(cards.filter(owner=user).values_list("pk", flat=True))
-    reviewed = Card.objects.filter(own_card__in=chosen)
-    grades = ReviewEvent.objects.filter(card__in=reviewed, action=ReviewEvent.GRADE, undone_by=None)
+    chosen = cards.filter(owner=user)
+    count = chosen.count()
+    reviewed = Card.objects.filter(own_card__in=chosen.values("pk"))
+    grades = ReviewEvent.objects.filter(card__in=reviewed.values("pk"), action=ReviewEvent.GRADE, undone_by=None)
     for day, counts in tallies_of(grades).items():
         less = {name: F(name) - n for name, n in counts.items() if n}
         DayTally.objects.filter(owner=user, day=day).update(**less)
-    OwnCard.objects.filter(pk__in=chosen).delete()
-    return len(chosen)
+    chosen.delete()
+    return count

@@ -85,6 +85,12 @@ def test_the_same_form_sent_twice_is_one_import(as_alice):
     assert DeckImport.objects.count() == 1
 
 
+def test_a_token_of_somebody_elses_is_refused(as_alice, as_bob):
+    token = str(uuid.uuid4())
+    send(as_alice, token=token)
+    assert "Load the page again" in body(send(as_bob, token=token), 422)
+
+
 def test_importing_again_adds_nothing_and_changes_what_changed(as_alice):
     bring(as_alice)
     kept = list(OwnCard.objects.values_list("pk", flat=True))
