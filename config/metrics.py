@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.db.models import Count, F, Min, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -75,7 +75,7 @@ class SiteCollector:
             with self.lock:
                 site = [*self._queues(), *self._workers(), *self._reviews()]
                 self._count_ended_runs()
-        except DatabaseError as e:
+        except (DatabaseError, InterfaceError) as e:
             logger.warning("The database does not answer a scrape: %s", e)
             site = []
         is_up.add_metric([], float(bool(site)))

@@ -12,6 +12,8 @@ import pytest
 
 from tests.stack.processes import MARKER, ROOT, environment, free_port, get, marked, until
 from tests.stack.servers import postgres_server, redis_server
+from tests.stack.test_health import DEAD, web
+from tests.stack.test_runs import CREATE, PASSWORD, TOY, USER, Api
 
 TOKEN = "a-long-token"
 SECRETS = ("the-secret-key", "test-password", TOKEN)
@@ -51,6 +53,10 @@ def variables(tmp_path_factory) -> Iterator[dict[str, str]]:
         yield made
 
 
+def json_lines(log: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+
+
 def scrape(url: str) -> str:
     request = urllib.request.Request(f"{url}metrics", headers={"Authorization": f"Bearer {TOKEN}"})  # noqa: S310
     with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
@@ -68,11 +74,19 @@ def test_they_work_together_say_how_they_are_and_stop_when_told(variables, tmp_p
         assert manage(variables, "healthcheck", "worker", "--name", "gpu").returncode == 1
         assert "\nproofdeck_database_up 1.0\n" in scrape(url)
         get(f"{url}labs/?token={TOKEN}")
+        assert manage(variables, "shell", "-v", "0", "-c", CREATE).returncode == 0
+        api = Api(url, USER, PASSWORD)
+        number = api.submit(lab="rank-sweep", params=TOY)
+        assert api.finished(number)["status"] == "succeeded"
+        ended = 'proofdeck_run_seconds_count{lab="rank-sweep",outcome="succeeded"} 1.0'
+        assert ended in scrape(url)
     assert (web.returncode, worker.returncode) == (0, 0)
     assert marked(variables[MARKER]) == []
-    lines = [json.loads(line) for line in web_log.read_text().splitlines() if line.startswith("{")]
-    assert [line["status"] for line in lines if line.get("path") == "/labs/"] == [200]
-    assert all(line["request"] for line in lines if "path" in line)
+    pages = [line for line in json_lines(web_log) if "path" in line]
+    assert [line["status"] for line in pages if line["path"] == "/labs/"] == [200]
+    assert all(line["request"] for line in pages)
+    of_the_run = [line for line in json_lines(worker_log) if line.get("run") == number]
+    assert any("task" in line for line in of_the_run)
     logs = web_log.read_text() + worker_log.read_text()
     assert [secret for secret in SECRETS if secret in logs] == []
 
@@ -88,3 +102,12 @@ def test_a_worker_that_cannot_be_says_why(variables, variables_changed, argument
     done = manage(variables | variables_changed, "work", *arguments)
     assert done.returncode == 1
     assert says in done.stderr
+
+
+def test_metrics_say_that_the_database_is_away(tmp_path):
+    servers = {"DATABASE_URL": f"postgres://me@{DEAD}/name", "REDIS_URL": f"redis://{DEAD}", "SECRET_KEY": "known"}
+    with web(tmp_path / "data", **servers) as url:
+        status, body = get(f"{url}metrics")
+    assert status == 200
+    assert "\nproofdeck_database_up 0.0\n" in body
+    assert "\ndjango_http_requests_before_middlewares_total" in body
