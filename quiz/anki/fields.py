@@ -19,13 +19,17 @@ OWN_LINK = re.compile(r'<a (?:class="[^"]*" )?href="[/#?][^"]*"[^>]*>(.*?)</a>',
 OWN_ADDRESS = re.compile(r'(href|src)="/(?!/)')
 
 
+def source_of(text: str) -> str:
+    """The HTML with its formulas as Anki writes them; `from_anki` gives the same HTML again."""
+    return TYPESET.sub(r"\2", text)
+
+
 def to_anki(text: str, site: str = "") -> str:
     """House HTML as Anki shows it. Links lead to `site`; without one their texts stay.
 
     A claim's chip becomes its value and the word of its verdict.
     """
-    text = TYPESET.sub(r"\2", text)
-    text = CHIP.sub(lambda m: f'<a class="{m[1]}" href="{m[2]}">{CLOSING.sub("", m[3]).strip()}</a>', text)
+    text = CHIP.sub(lambda m: f'<a class="{m[1]}" href="{m[2]}">{CLOSING.sub("", m[3]).strip()}</a>', source_of(text))
     return OWN_ADDRESS.sub(rf'\1="{site}/', text) if site else OWN_LINK.sub(r"\1", text)
 
 

@@ -8,7 +8,7 @@ from django.utils.translation import pgettext_lazy
 from kb.models import Topic
 from kb.text import active_language, pick
 from quiz.anki.exports import Deck
-from quiz.anki.fields import from_anki, to_anki
+from quiz.anki.fields import from_anki, source_of
 from quiz.anki.limits import MAX_DECK_NAME, MAX_FIELD, MAX_TAG, MAX_TAGS
 from quiz.anki.selection import BANK, MISTAKES, OWN, STUDIED, Selection
 from quiz.forms import fresh_token
@@ -117,7 +117,7 @@ class OwnCardForm(forms.Form):
     )
 
     def __init__(self, card: OwnCard, data: Any = None) -> None:
-        shown = {"front": to_anki(card.front), "back": to_anki(card.back), "deck": card.deck}
+        shown = {"front": source_of(card.front), "back": source_of(card.back), "deck": card.deck}
         super().__init__(data, initial=shown | {"tags": " ".join(card.tags)})
 
     def clean_front(self) -> str:

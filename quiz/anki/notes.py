@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from kb.markup import Resolver
 from kb.text import LANGUAGES, Language, pick
 from labs.numbers import format_quantity
-from quiz.anki.fields import to_anki
+from quiz.anki.fields import source_of, to_anki
 from quiz.anki.identity import question_guid
 from quiz.asking import Asked, accepted_gaps, ask
 from quiz.forms import numbered_gaps
@@ -75,7 +75,7 @@ def own_notes(cards: Iterable[OwnCard]) -> list[BankNote]:
         BankNote(
             guid=card.guid,
             deck=card.deck,
-            fields={"Front": to_anki(card.front), "Back": to_anki(card.back)},
+            fields={"Front": source_of(card.front), "Back": source_of(card.back)},
             tags=card.tags,
             own_card_id=card.pk,
         )
