@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", "worker.child")
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 POLL_SECONDS = 0.25  # how late a cancellation may be noticed
-GRACE_SECONDS = 2.0  # between asking and killing
+GRACE_SECONDS = 1.0  # between asking and killing
 LOG_LINES = 200
 # Longer than any event: a child that writes more without a line break is broken.
 LINE_LIMIT = 8 * 2**20
