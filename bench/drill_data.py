@@ -84,7 +84,8 @@ def _log(settings: StudySettings, chance: random.Random, now: datetime) -> tuple
     at = now - timedelta(days=chance.uniform(*DAYS))
     log: Log = []
     state = CardState()
-    while len(log) < LOG_LENGTH and at < now - timedelta(days=7):
+    # Nobody leaves a card in learning for a week.
+    while (len(log) < LOG_LENGTH and at < now - timedelta(days=7)) or state.state in (Card.LEARNING, Card.RELEARNING):
         event = _grade(settings, state, at, chance)
         log.append(event)
         state = apply(state, event, settings.scheduling)

@@ -214,6 +214,8 @@ def card_grade(
         scheduling=settings.scheduling,
     )
     tally_add(event)
+    if attempt:
+        Attempt.objects.filter(pk=attempt.pk, grade=None).update(grade=rating, graded_at=event.at)
     if event.state_before == Card.REVIEW and rating == ReviewEvent.AGAIN and is_leech_now(card, settings):
         _append(card, settings, action=ReviewEvent.SUSPEND, token=uuid5(token, LEECH), at=event.at)
     return card

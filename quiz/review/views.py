@@ -24,7 +24,8 @@ from quiz.forms import fresh_token
 from quiz.models import Attempt, Card, ReviewEvent
 from quiz.review import services
 from quiz.review.forms import ActionForm, ExtraForm, GradeForm, SettingsForm, form_errors
-from quiz.review.queries import Queue, card_for_user, extra_cards, is_asked_today
+from quiz.review.queries import card_for_user, extra_cards, is_asked_today
+from quiz.review.queue import Queue
 from quiz.review.showing import Shown, show, show_answered
 from quiz.services import NotYourAttempt, attempt_start
 
@@ -37,7 +38,7 @@ def home(request: SignedInRequest) -> HttpResponse:
     services.cards_sync(request.user)
     queue = Queue(settings)
     context = {
-        "counts": queue.counts(),
+        "counts": queue.counts,
         "done": queue.done,
         "new_limit": queue.new_limit(),
         "review_limit": queue.review_limit(),
@@ -62,11 +63,10 @@ def _study_page(
     """The card in hand, or else the next one; htmx gets the card alone."""
     settings = services.study_settings(request.user)
     queue = Queue(settings)
-    counts = queue.counts()
     if shown is None:
-        card = pinned if pinned and is_asked_today(pinned, queue.now, settings) else queue.next(counts)
+        card = pinned if pinned and is_asked_today(pinned, queue.now, settings) else queue.next()
         shown = show(card, fresh_token()) if card else None
-    context: dict[str, Any] = {"counts": counts, "shown": shown, "error": error, "fresh": fresh_token()}
+    context: dict[str, Any] = {"counts": queue.counts, "shown": shown, "error": error, "fresh": fresh_token()}
     if shown:
         context |= shown.context() | {"buttons": shown.buttons(settings.scheduling, queue.now), "now": queue.now}
     template = "review/_study.html" if request.htmx else "review/study.html"  # type: ignore[attr-defined]

@@ -4,12 +4,13 @@ from datetime import datetime
 from typing import Any
 
 from django import template
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import User
+from django.template import Context
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from quiz.models import Card, Sitting, StudySettings
-from quiz.review.queries import Counts, due_today
+from quiz.review.queue import Counts, due_today
 
 register = template.Library()
 
@@ -67,20 +68,27 @@ def action_title(action: str) -> str:
     return titles[action]
 
 
-@register.simple_tag
-def due_counts(user: User | AnonymousUser) -> Counts | None:
-    """`{% due_counts user as due %}`: what is left of today for those who are signed in."""
-    return due_today(user) if isinstance(user, User) else None
+@register.simple_tag(takes_context=True)
+def due_counts(context: Context) -> Counts | None:
+    """`{% due_counts as due %}`: what is left of today for those who are signed in; read once a page."""
+    user = context.get("user")
+    if not isinstance(user, User):
+        return None
+    counts = context.get("counts")
+    if not isinstance(counts, Counts):
+        counts = context.dicts[0]["counts"] = due_today(user)
+    return counts
 
 
-@register.inclusion_tag("review/_today.html")
-def today_block(user: User | AnonymousUser) -> dict[str, Any]:
+@register.inclusion_tag("review/_today.html", takes_context=True)
+def today_block(context: Context) -> dict[str, Any]:
     """What waits for somebody who is signed in, on the start page."""
+    user = context.get("user")
     if not isinstance(user, User):
         return {"user": user}
     return {
         "user": user,
-        "due": due_today(user),
+        "due": due_counts(context),
         "settings": StudySettings.objects.filter(owner=user).first(),
         "sitting": Sitting.objects.filter(owner=user, finished_at=None).first(),
     }
