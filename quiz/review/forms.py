@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from kb.models import Topic
+from kb.text import pick
 from quiz.models import StudySettings
 from quiz.review.scheduling import DEFAULTS
 
@@ -27,6 +28,23 @@ CARD_STATES = [
     ("buried", _("Buried")),
     ("leech", _("Leeches")),
 ]
+
+
+class TopicField(forms.ModelChoiceField):
+    """A topic by its slug, in the reader's language."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(Topic.objects.all(), to_field_name="slug", label=_("Topic"), required=False, **kwargs)
+
+    def label_from_instance(self, topic: Any) -> str:
+        return pick(topic, "title")
+
+
+class TopicsField(forms.ModelMultipleChoiceField):
+    """Several topics, in the reader's language."""
+
+    def label_from_instance(self, topic: Any) -> str:
+        return pick(topic, "title")
 
 
 class StepsField(forms.CharField):
@@ -81,7 +99,7 @@ class SettingsForm(forms.ModelForm):
         help_text=_("So that cards learnt together do not stay together."),
         required=False,
     )
-    topics = forms.ModelMultipleChoiceField(
+    topics = TopicsField(
         Topic.objects.all(),
         label=_("Topics studied"),
         help_text=_("None ticked means all of them."),
@@ -93,6 +111,18 @@ class SettingsForm(forms.ModelForm):
         help_text=_("Compute all due dates anew, as if these settings had always been in force."),
         required=False,
     )
+
+    field_order = [
+        "new_per_day",
+        "reviews_per_day",
+        "desired_retention",
+        "maximum_interval",
+        "learning_steps",
+        "relearning_steps",
+        "leech_lapses",
+        "day_starts_at",
+        "time_zone",
+    ]
 
     class Meta:
         model = StudySettings
@@ -119,6 +149,12 @@ class SettingsForm(forms.ModelForm):
         if zone not in available_timezones():
             raise ValidationError(_("“%(zone)s” is not a time zone.") % {"zone": zone[:64]})
         return zone
+
+    def numbers(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.field_order]
+
+    def switches(self) -> list[forms.BoundField]:
+        return [self["fuzz"], self["reschedule"]]
 
     def zones(self) -> set[str]:
         return available_timezones()
@@ -176,13 +212,13 @@ class CardFilter(forms.Form):
 
     q = forms.CharField(label=_("Text"), required=False, max_length=100)
     state = forms.ChoiceField(label=_("State"), choices=CARD_STATES, required=False)
-    topic = forms.ModelChoiceField(Topic.objects.all(), to_field_name="slug", label=_("Topic"), required=False)
+    topic = TopicField()
 
 
 class ExtraForm(forms.Form):
     """Which cards to go through beside the schedule, and where one is among them."""
 
     mode = forms.ChoiceField(choices=[("ahead", _("Review ahead")), ("cram", _("Cram"))])
-    topic = forms.ModelChoiceField(Topic.objects.all(), to_field_name="slug", label=_("Topic"), required=False)
+    topic = TopicField()
     n = forms.IntegerField(min_value=0, max_value=1_000_000, required=False)
     seed = forms.IntegerField(min_value=1, max_value=1_000_000, required=False)
