@@ -10,6 +10,7 @@ from torch import nn
 
 from worker.adapters import Adapter, adapter_weights, add_adapter, save_adapter
 from worker.models.tiny import tiny_model
+from worker.training.checkpoint import Checkpoints, OtherTraining
 from worker.training.config import TrainingConfig
 from worker.training.examples import Example
 from worker.training.loop import train
@@ -150,3 +151,37 @@ def test_only_the_packed_layers_change_while_packed(base):
         assert sorted(changed) == sorted(weights)
         assert not any(p.requires_grad for p in frozen.parameters())
     assert not any(isinstance(module, PackedLinear) for module in frozen.modules())
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_at(killing_step):
+    def on_step(_, step, __):
+        if step == killing_step:
+            raise Killed
+
+    return on_step
+
+
+def test_a_killed_pack_resumes_exactly(base, tmp_path):
+    """The one that diverges does so before the checkpoint, and stays out."""
+    wild = Configuration(Adapter(4, 8, "all-linear", 0), replace(PLAIN, learning_rate=1e30))
+    configurations = [replace(c, training=replace(c.training, steps=20)) for c in (wild, *CONFIGURATIONS[2:4])]
+    expected = train_packed(base, EXAMPLES, configurations)
+    checkpoints = Checkpoints(tmp_path, 4)
+    with pytest.raises(Killed):
+        train_packed(base, EXAMPLES, configurations, kill_at(14), checkpoints)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000012"]
+    assert not any(isinstance(module, PackedLinear) for module in base.modules())
+
+    heard = [[], [], []]
+    resumed = train_packed(base, EXAMPLES, configurations, lambda k, _, loss: heard[k].append(loss), checkpoints)
+    for now, before, curve in zip(resumed, expected, heard, strict=True):
+        assert now.result.losses == curve == pytest.approx(before.result.losses, abs=1e-6, rel=0)
+        assert str(now.diverged) == str(before.diverged)
+        for name, factors in before.weights.items():
+            torch.testing.assert_close(now.weights[name], factors, atol=1e-6, rtol=0)
+    with pytest.raises(OtherTraining):
+        train_packed(base, EXAMPLES, configurations[1:], checkpoints=checkpoints)

@@ -75,7 +75,8 @@ def test_a_checkpoint_is_tensors_and_json(finished):
         "state.json",
         "trained.safetensors",
     ]
-    assert len(json.loads((checkpoint / "state.json").read_text())["result"]["losses"]) == training_child.STEPS
+    [result] = json.loads((checkpoint / "state.json").read_text())["results"]
+    assert len(result["losses"]) == training_child.STEPS
 
 
 def test_what_was_not_finished_is_ignored_and_cleared_away(finished):

@@ -11,6 +11,7 @@ from worker.data.facts import load_facts
 from worker.models.load import load_causal_lm, load_tokenizer
 from worker.models.tiny import tiny_model
 from worker.training import sweep
+from worker.training.checkpoint import Checkpoints
 from worker.training.config import TrainingConfig
 from worker.training.examples import encode_facts
 from worker.training.loss import evaluate
@@ -80,6 +81,21 @@ def test_a_step_is_timed_without_the_first():
 def test_one_configuration_needs_no_calibration(monkeypatch):
     monkeypatch.delattr(sweep, "calibrate")
     assert len(list(train_configurations(tiny_model(), EXAMPLES, SHORT[:1]))) == 1
+
+
+@pytest.mark.parametrize("method", ["packed", "one-by-one"])
+def test_a_killed_sweep_goes_on_as_it_began(tmp_path, monkeypatch, method):
+    checkpoints = Checkpoints(tmp_path, 5)
+    expected = [t.result.losses for _, t, _ in train_configurations(tiny_model(), EXAMPLES, SHORT[:3], method=method)]
+    model = tiny_model()
+    swept = train_configurations(model, EXAMPLES, SHORT[:3], method=method, checkpoints=checkpoints)
+    assert next(swept)[0] == 0
+    swept.close()  # as if killed when the first was finished
+    assert evaluate(model, EXAMPLES) == evaluate(tiny_model(), EXAMPLES)
+
+    monkeypatch.delattr(sweep, "calibrate")  # the checkpoints say what was chosen
+    swept = train_configurations(tiny_model(), EXAMPLES, SHORT[:3], checkpoints=checkpoints, finished={0})
+    assert [(i, t.result.losses) for i, t, _ in swept] == [(i, pytest.approx(expected[i], abs=1e-6)) for i in (1, 2)]
 
 
 @pytest.mark.slow

@@ -8,12 +8,14 @@
 The position in the data is the number of steps done: the order follows from the seed.
 """
 
+import hashlib
 import json
 import os
 import random
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import PreTrainedModel
 
 from worker.training.result import TrainingResult
 
@@ -44,13 +45,21 @@ class Checkpoints:
 
 @dataclass(frozen=True)
 class TrainingState:
-    """All that changes while a training runs, and what tells it from others."""
+    """All that changes while a training runs, and what tells it from others.
 
-    model: PreTrainedModel
+    A packed training has a result for each of its configurations, and rates that follow from the step alone.
+    """
+
+    trained: nn.Module
     optimizer: Optimizer
-    scheduler: LRScheduler
-    result: TrainingResult
-    identity: dict[str, Any]  # JSON
+    scheduler: LRScheduler | None
+    results: Sequence[TrainingResult]
+    identity: dict[str, Any]  # JSON, as are the notes
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def steps_done(self) -> int:
+        return max(len(result.losses) for result in self.results)
 
 
 def save_checkpoint(folder: Path, state: TrainingState) -> Path:
@@ -59,18 +68,19 @@ def save_checkpoint(folder: Path, state: TrainingState) -> Path:
     earlier = [path for path in folder.iterdir() if path.name.startswith((PREFIX, UNFINISHED))]
     scratch = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
     optimizer = state.optimizer.state_dict()
-    _write_tensors(scratch / "trained.safetensors", _changing(state.model))
+    _write_tensors(scratch / "trained.safetensors", _changing(state.trained))
     _write_tensors(scratch / "optimizer.safetensors", _flat(optimizer["state"]))
     _write_tensors(scratch / "random.safetensors", _random_states())
     document = {
         "identity": state.identity,
-        "result": asdict(state.result),
+        "results": [asdict(result) for result in state.results],
+        "notes": state.notes,
         "optimizer": optimizer["param_groups"],
-        "scheduler": state.scheduler.state_dict(),
+        "scheduler": state.scheduler.state_dict() if state.scheduler else None,
         "random": random.getstate(),
     }
     _write(scratch / "state.json", json.dumps(document).encode())
-    target = folder / f"{PREFIX}{len(state.result.losses):06}"
+    target = folder / f"{PREFIX}{state.steps_done:06}"
     if target.exists():  # of an attempt that resumed from it
         shutil.rmtree(target)
     scratch.rename(target)
@@ -89,14 +99,22 @@ def restore_checkpoint(folder: Path, state: TrainingState) -> bool:
     document = json.loads((newest / "state.json").read_text())
     if document["identity"] != state.identity:
         raise OtherTraining(f"The checkpoint {newest} is of another training")
-    _load_changing(state.model, load_file(newest / "trained.safetensors"))
+    _load_changing(state.trained, load_file(newest / "trained.safetensors"))
     tensors = _nested(load_file(newest / "optimizer.safetensors"))
     state.optimizer.load_state_dict({"state": tensors, "param_groups": document["optimizer"]})
-    state.scheduler.load_state_dict(document["scheduler"])
-    for name, values in document["result"].items():
-        getattr(state.result, name)[:] = values
+    if state.scheduler:
+        state.scheduler.load_state_dict(document["scheduler"])
+    for result, saved in zip(state.results, document["results"], strict=True):
+        for name, values in saved.items():
+            getattr(result, name)[:] = values
+    state.notes.update(document["notes"])
     _restore_random(load_file(newest / "random.safetensors"), document["random"])
     return True
+
+
+def digest(value: object) -> str:
+    """The SHA-256 of a JSON value, for identities."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def _changing(model: nn.Module) -> dict[str, Tensor]:

@@ -1,7 +1,5 @@
 """The training loop that all labs share."""
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
-from worker.training.checkpoint import Checkpoints, TrainingState, restore_checkpoint, save_checkpoint
+from worker.training.checkpoint import Checkpoints, TrainingState, digest, restore_checkpoint, save_checkpoint
 from worker.training.config import TrainingConfig, data_order, learning_rate_factor
 from worker.training.examples import Batch, Example, collate, collate_packed, in_batches
 from worker.training.loss import Objective, answer_loss, evaluate
@@ -56,60 +54,72 @@ def train(
     with the same losses as if nothing had happened; `on_step` hears of the steps before again, so that its curve is
     whole.
     """
-    optimizer = make_optimizer(model, config)
-    scheduler = LambdaLR(optimizer, lambda step: learning_rate_factor(config, step))
-    result = TrainingResult()
-    state = TrainingState(model, optimizer, scheduler, result, identity(model, examples, config))
+    run = _start(model, config, objective, after_update)
+    state = TrainingState(model, run.optimizer, run.scheduler, [run.result], identity(model, examples, config))
     if checkpoints:
         restore_checkpoint(checkpoints.folder, state)
     if on_step:
-        for step, loss in enumerate(result.losses):
+        for step, loss in enumerate(run.result.losses):
             on_step(step, loss)
     with training_mode(model, config):
         order = enumerate(data_order(len(examples), config))
-        for step, indices in islice(order, len(result.losses), None):
-            if validation and result.is_past_best(validation.patience):
+        for step, indices in islice(order, state.steps_done, None):
+            if validation and run.result.is_past_best(validation.patience):
                 break
-            _step(state, [examples[i] for i in indices], config, objective, after_update)
+            _step(run, step, [examples[i] for i in indices])
             if validation and (step + 1) % validation.every_steps == 0:
-                result.evaluations.append((step + 1, evaluate(model, validation.examples).loss))
+                run.result.evaluations.append((step + 1, evaluate(model, validation.examples).loss))
             if checkpoints and (step + 1) % checkpoints.every_steps == 0:
                 save_checkpoint(checkpoints.folder, state)
             if on_step:
-                on_step(step, result.losses[-1])
-    return result
+                on_step(step, run.result.losses[-1])
+    return run.result
 
 
-def _step(
-    state: TrainingState,
-    examples: Sequence[Example],
-    config: TrainingConfig,
-    objective: Objective,
-    after_update: OnStep | None,
-) -> None:
+@dataclass(frozen=True)
+class _Run:
+    """What a step needs."""
+
+    model: PreTrainedModel
+    config: TrainingConfig
+    objective: Objective
+    after_update: OnStep | None
+    optimizer: torch.optim.Optimizer
+    scheduler: LambdaLR
+    result: TrainingResult
+
+
+def _start(model: PreTrainedModel, config: TrainingConfig, objective: Objective, after_update: OnStep | None) -> _Run:
+    optimizer = make_optimizer(model, config)
+    scheduler = LambdaLR(optimizer, lambda step: learning_rate_factor(config, step))
+    return _Run(model, config, objective, after_update, optimizer, scheduler, TrainingResult())
+
+
+def _step(run: _Run, step: int, examples: Sequence[Example]) -> None:
     """One optimizer step on the mean loss per label of the examples."""
     started = time.perf_counter()
-    model, result, step = state.model, state.result, len(state.result.losses)
-    batches = list(_parts(examples, config, str(model.device)))
+    batches = list(_parts(examples, run.config, str(run.model.device)))
     labels = sum(batch.shape.labels for batch in batches)
-    loss = 0.0
-    for batch in batches:
-        share = batch.shape.labels / labels
-        with torch.autocast(batch.tokens.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            part: Tensor = objective(model, batch) * share
-        part.backward()
-        loss += part.item()
-    norm = _clip(state.optimizer, config)
-    check_loss(loss, norm, step, model.config.vocab_size)
-    state.optimizer.step()
-    if after_update:
-        after_update(step, loss)
-    state.optimizer.zero_grad()
-    state.scheduler.step()
-    result.losses.append(loss)
-    result.gradient_norms.append(norm)
-    result.shapes.append([batch.shape for batch in batches])
-    result.seconds.append(time.perf_counter() - started)
+    loss = sum(_backward(run, batch, batch.shape.labels / labels) for batch in batches)
+    norm = _clip(run.optimizer, run.config)
+    check_loss(loss, norm, step, run.model.config.vocab_size)
+    run.optimizer.step()
+    if run.after_update:
+        run.after_update(step, loss)
+    run.optimizer.zero_grad()
+    run.scheduler.step()
+    run.result.losses.append(loss)
+    run.result.gradient_norms.append(norm)
+    run.result.shapes.append([batch.shape for batch in batches])
+    run.result.seconds.append(time.perf_counter() - started)
+
+
+def _backward(run: _Run, batch: Batch, share: float) -> float:
+    """Add the gradient of a part of the step's batch; returns its share of the loss."""
+    with torch.autocast(batch.tokens.device.type, torch.bfloat16, enabled=run.config.precision == "bfloat16"):
+        part: Tensor = run.objective(run.model, batch) * share
+    part.backward()
+    return part.item()
 
 
 def _parts(examples: Sequence[Example], config: TrainingConfig, device: str) -> "Iterator[Batch]":
@@ -151,9 +161,8 @@ def training_mode(model: PreTrainedModel, config: TrainingConfig) -> "Iterator[N
 def identity(model: nn.Module, examples: Sequence[Example], config: TrainingConfig) -> dict[str, object]:
     """What a checkpoint must agree with: the configuration, the data and what is trained."""
     trained = {name: list(p.shape) for name, p in model.named_parameters() if p.requires_grad}
-    rows = [(example.tokens, example.answer_start) for example in examples]
-    return {"config": asdict(config), "data": _digest(rows), "trained": _digest(trained)}
+    return {"config": asdict(config), "data": data_digest(examples), "trained": digest(trained)}
 
 
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+def data_digest(examples: Sequence[Example]) -> str:
+    return digest([(example.tokens, example.answer_start) for example in examples])

@@ -9,18 +9,21 @@ alone, up to rounding.
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 
 import torch
 from peft import PeftModel
 from torch import Tensor
+from torch.nn import Parameter, ParameterList
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from transformers import PreTrainedModel
 
 from worker.adapters import Adapter, adapter_weights, add_adapter
+from worker.training.checkpoint import Checkpoints, TrainingState, restore_checkpoint, save_checkpoint
 from worker.training.config import TrainingConfig, data_order, learning_rate_factor
 from worker.training.examples import Example, collate, padded_shape
-from worker.training.loop import check_loss
+from worker.training.loop import check_loss, data_digest
 from worker.training.loss import answer_logits
 from worker.training.outcomes import Diverged
 from worker.training.packed_layers import Group, Weights, packed_layers
@@ -56,7 +59,7 @@ class Pack:
         self.trained = [Trained(c, initial_weights(model, c.adapter)) for c in configurations]
         self.groups: list[Group] = []
         self.order: list[Trained] = []  # as their rows lie in a batch
-        self.leaves: list[list[Tensor]] = []  # of each in that order: all of A, all of B
+        self.leaves: list[list[Parameter]] = []  # of each in that order: all of A, all of B
         for members in self._kinds():
             scales = [member.configuration.adapter.scale for member in members]
             group = Group([member.weights for member in members], scales, len(self.order))
@@ -77,6 +80,22 @@ class Pack:
     def _optimizer_group(self, i: int, j: int) -> dict[str, object]:
         config = self.order[i].configuration.training
         return {"params": [self.leaves[i][j]], "weight_decay": config.weight_decay}
+
+    def state(self, examples: Sequence[Example]) -> TrainingState:
+        """What changes from now on, for checkpoints."""
+        configurations = [asdict(member.configuration) for member in self.order]
+        identity = {"configurations": configurations, "data": data_digest(examples)}
+        leaves = ParameterList([leaf for pair in self.leaves for leaf in pair])
+        return TrainingState(leaves, self.optimizer, None, [member.result for member in self.order], identity)
+
+    def outcomes(self) -> dict[str, list[object]]:
+        """Of those that diverged, by their place: reason and step, as JSON."""
+        found = {str(i): member.diverged for i, member in enumerate(self.order)}
+        return {place: [outcome.reason, outcome.step] for place, outcome in found.items() if outcome}
+
+    def recall_outcomes(self, state: TrainingState) -> None:
+        for place, (reason, step) in state.notes.items():
+            self.order[int(place)].diverged = Diverged(reason, step)
 
     def step(self, step: int, parts: Sequence[Sequence[Example]]) -> None:
         """One step of every configuration on its own examples, in packed order."""
@@ -163,18 +182,28 @@ def train_packed(
     examples: Sequence[Example],
     configurations: Sequence[Configuration],
     on_step: OnPackedStep | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> list[Trained]:
     """Train all configurations together; ValueError when they cannot be.
 
     `on_step` hears of each configuration's steps. One that diverges says so in its result and leaves the others alone.
+    `checkpoints` are as in worker.training.loop: on a resume, `on_step` hears of the steps before again.
     """
     check_packable(configurations)
     pack = Pack(model, configurations)
+    state = pack.state(examples)
+    if checkpoints and restore_checkpoint(checkpoints.folder, state):
+        pack.recall_outcomes(state)
+        for step in range(state.steps_done):
+            _report(pack.trained, step, on_step)
     model.train()
     try:
         with packed_layers(model, pack.groups, len(pack.order)):
-            for step, parts in enumerate(_batches(pack, examples)):
+            for step, parts in islice(enumerate(_batches(pack, examples)), state.steps_done, None):
                 pack.step(step, parts)
+                if checkpoints and (step + 1) % checkpoints.every_steps == 0:
+                    state.notes.update(pack.outcomes())
+                    save_checkpoint(checkpoints.folder, state)
                 _report(pack.trained, step, on_step)
     finally:
         model.eval()
@@ -190,8 +219,8 @@ def _batches(pack: Pack, examples: Sequence[Example]) -> Iterator[list[list[Exam
 
 def _report(trained: Sequence[Trained], step: int, on_step: OnPackedStep | None) -> None:
     for i, member in enumerate(trained):
-        if on_step and not member.diverged:
-            on_step(i, step, member.result.losses[-1])
+        if on_step and step < len(member.result.losses):
+            on_step(i, step, member.result.losses[step])
 
 
 def check_packable(configurations: Sequence[Configuration]) -> None:

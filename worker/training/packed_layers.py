@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import Parameter
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 Weights = dict[str, tuple[Tensor, Tensor]]  # by module name: A (r, in) and B (out, r)
@@ -61,9 +62,9 @@ class Group:
             a, a_gradient, b, b_gradient = views
             yield name, Factors(a, b, a_gradient, b_gradient, self.scale, self.first)
 
-    def leaves(self, member: int) -> list[Tensor]:
+    def leaves(self, member: int) -> list[Parameter]:
         """What an optimizer gets of a configuration: all of A, all of B, in the memory of weights and gradients."""
-        found = [weights[member].detach().requires_grad_() for weights in self.weights]
+        found = [Parameter(weights[member]) for weights in self.weights]
         for leaf, gradients in zip(found, self.gradients, strict=True):
             leaf.grad = gradients[member]
         return found
