@@ -5,12 +5,18 @@ from collections.abc import Sequence
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from kb.text import active_language
 from quiz.statistics.figures import Runs, Share
 
 # Below so many answers a share says little.
 LEAST_REVIEWS = 100
 # Above this share of Hard among the recalled, it may be pressed for what was forgotten.
 MUCH_HARD = 0.35
+
+
+def sentences(*texts: str) -> str:
+    """One after the other; Chinese ones without a space between."""
+    return ("" if active_language() == "zh" else " ").join(texts)
 
 
 def percent(share: float) -> str:
@@ -34,24 +40,18 @@ def on_retention(found: Share, desired: float) -> str:
     }
     begin = _("You recalled %(share)s of %(n)s reviews (95 %% interval %(low)s to %(high)s).") % values
     if desired > high:
-        return (
-            f"{begin} "
-            + _(
-                "The setting aims at %(desired)s: cards come a little late for your memory. Fitting the parameters to "
-                "your log usually closes the gap."
-            )
-            % values
+        then = _(
+            "The setting aims at %(desired)s: cards come a little late for your memory. Fitting the parameters to "
+            "your log usually closes the gap."
         )
-    if desired < low:
-        return (
-            f"{begin} "
-            + _(
-                "The setting aims at %(desired)s: cards come sooner than they need to. Fitting the parameters to your "
-                "log saves reviews."
-            )
-            % values
+    elif desired < low:
+        then = _(
+            "The setting aims at %(desired)s: cards come sooner than they need to. Fitting the parameters to your "
+            "log saves reviews."
         )
-    return f"{begin} " + _("The setting aims at %(desired)s, which fits.") % values
+    else:
+        then = _("The setting aims at %(desired)s, which fits.")
+    return sentences(begin, then % values)
 
 
 def on_forecast(counts: Sequence[int], overdue: int, seconds: float | None) -> str:
@@ -66,7 +66,7 @@ def on_forecast(counts: Sequence[int], overdue: int, seconds: float | None) -> s
     if seconds:
         minutes = f"{mean * seconds / 60:.0f}"
         texts.append(_("At your pace that is about %(minutes)s minutes a day.") % {"minutes": minutes})
-    return " ".join(texts)
+    return sentences(*texts)
 
 
 def on_runs(runs: Runs) -> str:
@@ -77,7 +77,7 @@ def on_runs(runs: Runs) -> str:
     elif runs.longest > 1:
         texts.append(_("The longest run was %(longest)s days.") % {"longest": runs.longest})
     texts.append(_("A day off costs nothing but a longer list: the schedule takes the longer gap into account."))
-    return " ".join(texts)
+    return sentences(*texts)
 
 
 def on_buttons(again: int, hard: int, good: int, easy: int) -> str:
