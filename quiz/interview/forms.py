@@ -33,7 +33,7 @@ class StartForm(forms.Form):
     token = forms.UUIDField(widget=forms.HiddenInput)
     length = forms.ChoiceField(label=_("Length"), choices=_lengths)
     questions = forms.IntegerField(
-        label=_("Questions"),
+        label=_("Number of questions"),
         help_text=_("Only where the length is a number of questions; follow-ups come on top."),
         min_value=1,
         max_value=MOST_QUESTIONS,

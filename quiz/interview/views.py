@@ -30,7 +30,7 @@ from quiz.models import Sitting, Turn
 from quiz.queries import resolver_for_question
 from quiz.review.services import question_to_review
 from quiz.sittings.matching import proposed_points
-from quiz.sittings.services import AlreadyAnswered, SittingFinished, TooLong, turn_draft
+from quiz.sittings.services import AlreadyAnswered, NotYourSitting, SittingFinished, TooLong, turn_draft
 
 # An interview a line.
 PAGE_SIZE = 20
@@ -57,6 +57,8 @@ def interviews(request: SignedInRequest) -> HttpResponse:
     except services.NoQuestion:
         form.add_error("topics", _("No question matches; choose more topics."))
         return _interviews_page(request, form, status=422)
+    except NotYourSitting as e:
+        raise BadRequest(str(e)) from e
     return redirect(sitting)
 
 

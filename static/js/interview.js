@@ -1,4 +1,4 @@
-// The interview's clock, drafts that are saved while they are typed, and its keys. Everything works without it.
+// The interview's clock, and drafts that are saved while they are typed. Everything works without it; quiz.js has the keys.
 
 // Clock: only shows. What counts is the server's, and nothing is ever cut off.
 const clock = document.querySelector("[data-clock]");
@@ -72,21 +72,6 @@ function saveDraftsOf(form) {
 }
 
 if (form) saveDraftsOf(form);
-
-// Keys: Ctrl+Enter sends; a digit ticks a rubric point.
-const marks = document.querySelector("form[data-mark]");
-const current = form ?? marks;
-
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && current) {
-    event.preventDefault();
-    current.requestSubmit();
-    return;
-  }
-  const isTyping = event.target.closest("textarea, select, input:not([type=checkbox], [type=radio])");
-  if (!marks || isTyping || event.ctrlKey || event.metaKey || event.altKey || !/^[1-9]$/.test(event.key)) return;
-  marks.querySelectorAll("input[name=made]")[Number(event.key) - 1]?.click();
-});
 
 // The first thing to do has the focus, without scrolling to it on a phone.
 if (!matchMedia("(pointer: coarse)").matches) {

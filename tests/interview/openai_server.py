@@ -9,14 +9,17 @@ from typing import Any
 
 
 class Grader(ThreadingHTTPServer):
-    """`reply` is the content of the next completion; the other fields are ways to go wrong."""
+    """`reply` is the content of a completion, and without one every rubric point is found not to be made.
+
+    The other fields are ways to go wrong.
+    """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.requests: list[dict[str, Any]] = []
-        self.reply: Any = {"points": [], "comment": ""}
+        self.reply: Any = None
         self.status = 200
         self.raw: bytes | None = None  # instead of a completion
         self.location = ""
@@ -28,11 +31,18 @@ class Grader(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
-    @property
-    def body(self) -> bytes:
-        content = self.reply if isinstance(self.reply, str) else json.dumps(self.reply)
-        completion = {"choices": [{"index": 0, "message": {"role": "assistant", "content": content}}]}
-        return json.dumps(completion).encode() if self.raw is None else self.raw
+    def body(self, request: dict[str, Any]) -> bytes:
+        if self.raw is not None:
+            return self.raw
+        reply = self.reply or strict_reply(request)
+        content = reply if isinstance(reply, str) else json.dumps(reply)
+        return json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": content}}]}).encode()
+
+
+def strict_reply(request: dict[str, Any]) -> dict[str, Any]:
+    rubric = json.loads(request["messages"][1]["content"])["rubric"]
+    points = [{"position": point["position"], "made": False, "reason": "Not in the text."} for point in rubric]
+    return {"points": points, "comment": "Say more."}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -49,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", self.server.location)
         self.end_headers()
         try:
-            self.wfile.write(self.server.body)
+            self.wfile.write(self.server.body(body))
             while self.server.is_endless:
                 self.wfile.write(b" " * 8192)
         except (BrokenPipeError, ConnectionResetError):

@@ -55,6 +55,12 @@ def test_a_turn_of_another_interview_is_not_found(as_alice, sitting, start):
     assert as_alice.post(path, {"token": other.token}).status_code == 404
 
 
+def test_a_token_of_somebody_else_begins_nothing(as_bob, sitting):
+    start = {"token": sitting.token, "length": "30", "level": 3}
+    assert as_bob.post("/interviews/", start).status_code == 400
+    assert sitting.owner.sittings.count() == 1
+
+
 def test_a_form_of_another_question_is_refused(as_alice, sitting, start):
     response = as_alice.post(url(sitting, "turns/{turn}/answer/"), {"token": current(start()).token, "typed": "x"})
     assert response.status_code == 400
