@@ -246,7 +246,7 @@ def test_the_newest_cards_are_taken_where_there_are_too_many(monkeypatch):
 @pytest.mark.slow
 def test_a_fit_of_a_known_learner_predicts_no_worse_than_the_defaults(alice, monkeypatch):
     """End to end but for the queue: the fit is held to answers that it has not seen."""
-    histories = synthetic(cards=70, days=150)
+    histories = optimise.newest(synthetic(cards=70, days=150))
     monkeypatch.setattr(optimise, "histories_of", lambda _user: histories)
     found = optimisation_start(alice)
     optimise.execute(found.pk)
