@@ -1,11 +1,13 @@
 """Fitting the scheduler's parameters to a learner's log: asked for here, computed by the worker, applied here."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from celery.exceptions import OperationalError
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.http import Http404
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -49,15 +51,19 @@ def optimisation_ring(optimisation_id: int) -> bool:
 
 
 def optimisations_ring_waiting() -> None:
-    """For those queued while the broker was down, or whose worker died. A bell too many does no harm."""
-    for pk in Optimisation.objects.filter(status__in=Optimisation.LIVE).values_list("pk", flat=True):
+    """For those queued while the broker was down, and those that run longer than any worker lets them.
+
+    A bell too many does no harm.
+    """
+    lost = Q(status=Optimisation.RUNNING, created_at__lt=timezone.now() - timedelta(seconds=2 * TIME_LIMIT))
+    for pk in Optimisation.objects.filter(lost | Q(status=Optimisation.QUEUED)).values_list("pk", flat=True):
         optimisation_ring(pk)
 
 
 def optimisation_claim(optimisation_id: int) -> Optimisation | None:
     """Take it for execution; None when it has ended.
 
-    A running one is taken too: its message comes again only when its worker has died.
+    A running one is taken too: its message comes again when its worker has died.
     """
     live = Optimisation.objects.filter(pk=optimisation_id, status__in=Optimisation.LIVE)
     return Optimisation.objects.get(pk=optimisation_id) if live.update(status=Optimisation.RUNNING) else None

@@ -10,13 +10,20 @@ import fsrs
 import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
+from django.utils import timezone
 from fsrs.scheduler import DEFAULT_PARAMETERS
 
 from labs.broker import app
 from quiz.models import Card, Optimisation, ReviewEvent, StudySettings
 from quiz.review.services import card_grade, card_reset, cards_sync, study_settings, undo
 from quiz.statistics.histories import Answer, History, before, bin_of, histories_of, later_days, score
-from quiz.statistics.optimising import LEAST_REVIEWS, optimisation_start, optimisations_ring_waiting, reason_text
+from quiz.statistics.optimising import (
+    LEAST_REVIEWS,
+    TIME_LIMIT,
+    optimisation_start,
+    optimisations_ring_waiting,
+    reason_text,
+)
 from tests.builders import make_question
 from worker import optimise
 
@@ -157,6 +164,15 @@ def test_a_broker_that_is_down_loses_nothing(alice, monkeypatch, sent):
     assert found.status == Optimisation.QUEUED
     optimisations_ring_waiting()
     assert sent == [("worker.optimise", [found.pk])]
+
+
+def test_a_fit_whose_worker_died_is_rung_for_again_and_a_living_one_is_not(alice, bob, sent):
+    lost, _alive = optimisation_start(alice), optimisation_start(bob)
+    Optimisation.objects.update(status=Optimisation.RUNNING)
+    Optimisation.objects.filter(pk=lost.pk).update(created_at=timezone.now() - timedelta(seconds=2 * TIME_LIMIT + 1))
+    sent.clear()
+    optimisations_ring_waiting()
+    assert sent == [("worker.optimise", [lost.pk])]
 
 
 def test_too_few_reviews_say_how_many_are_needed(as_alice, alice, card):
