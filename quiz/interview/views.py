@@ -7,6 +7,7 @@ from django.core.paginator import Paginator
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -34,6 +35,8 @@ from quiz.sittings.services import AlreadyAnswered, NotYourSitting, SittingFinis
 
 # An interview a line.
 PAGE_SIZE = 20
+# Fields that are not part of an answer.
+NOT_TYPED = {"token", "after", "certainty", "csrfmiddlewaretoken"}
 
 
 def _interviews_page(request: SignedInRequest, form: StartForm, status: int = 200) -> HttpResponse:
@@ -154,7 +157,7 @@ def interview(request: SignedInRequest, sitting_id: int) -> HttpResponse:
 @require_POST
 @login_required
 def draft(request: SignedInRequest, sitting_id: int, turn_id: int) -> HttpResponse:
-    """Keep what is typed; called by the page's script."""
+    """Keep what is typed: for the page's script as it is typed, or for the learner on the way out."""
     turn = _turn(interview_for_user(request.user, sitting_id), turn_id)
     names = {*answer_form(ask(turn.question, str(turn.token))).fields, "certainty"} - {"token", "after"}
     try:
@@ -163,12 +166,22 @@ def draft(request: SignedInRequest, sitting_id: int, turn_id: int) -> HttpRespon
         return HttpResponse(str(e), status=413, content_type="text/plain")
     except SittingFinished as e:
         return HttpResponse(str(e), status=409, content_type="text/plain")
-    return HttpResponse(status=204)
+    if "leave" not in request.POST:
+        return HttpResponse(status=204)
+    messages.success(request, _("Saved. Go on whenever you like, on any device."))
+    return redirect("quiz-interviews")
 
 
 @require_POST
-@login_required
 def answer(request: SignedInRequest, sitting_id: int, turn_id: int) -> HttpResponse:
+    """Keep the answer and show the model answer beside it.
+
+    Without login_required: its redirect would throw away what was typed when a session has ended meanwhile.
+    """
+    if not request.user.is_authenticated:
+        typed = [value for name in request.POST if name not in NOT_TYPED for value in request.POST.getlist(name)]
+        context = {"typed": "\n".join(typed), "back": reverse("quiz-interview", args=[sitting_id])}
+        return render(request, "sittings/signed_out.html", context, status=401)
     sitting = interview_for_user(request.user, sitting_id)
     turn = _turn(sitting, turn_id)
     form = answer_form(ask(turn.question, str(turn.token)), request.POST)

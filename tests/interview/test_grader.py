@@ -12,6 +12,7 @@ from labs import broker
 from quiz.interview import grader
 from quiz.interview.services import interview_answer
 from quiz.models import Attempt, Card, ReviewEvent, Turn
+from tests.config.test_settings import load_settings
 from tests.interview.conftest import current, send_marks
 from tests.interview.openai_server import running_grader
 from worker.grading import grade_answer
@@ -246,3 +247,18 @@ def test_a_task_that_runs_out_of_time_says_slow(turn, monkeypatch):
 
     monkeypatch.setattr(grader, "grade_turn", stall)
     assert graded(turn) == grader.failed("slow")
+
+
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [
+        ("GRADER_URL", {"GRADER_URL": "host/v1", "GRADER_MODEL": "m"}),
+        ("GRADER_MODEL", {"GRADER_URL": "https://host/v1"}),
+        ("GRADER_TIMEOUT", {"GRADER_TIMEOUT": "0"}),
+        ("GRADER_API_KEY_FILE", {"GRADER_API_KEY_FILE": "/no/such/file"}),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_and_is_named(tmp_path, name, variables):
+    result = load_settings(tmp_path, **variables)
+    assert result.returncode != 0
+    assert name in result.stderr

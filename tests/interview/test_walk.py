@@ -190,6 +190,26 @@ def test_the_draft_comes_back_on_another_device(as_alice, start, alice):
     assert page.split('value="3"')[1].split(">")[0].strip() == "checked"
 
 
+def test_leaving_saves_what_is_typed(as_alice, start):
+    sitting = start()
+    turn = current(sitting)
+    url = f"/interviews/{sitting.pk}/turns/{turn.pk}/draft/"
+    response = as_alice.post(url, {"typed": "for later", "leave": ""}, follow=True)
+    assert "Go on whenever you like" in response.text
+    assert "not finished: go on" in response.text
+    turn.refresh_from_db()
+    assert turn.draft == {"typed": ["for later"]}
+
+
+def test_who_is_signed_out_meanwhile_keeps_what_was_typed(as_charlie, start):
+    sitting = start()
+    response = send_answer(as_charlie, current(sitting), "a long thought", certainty="2")
+    assert response.status_code == 401
+    assert ">a long thought</textarea>" in response.text
+    assert f"next=/interviews/{sitting.pk}/" in response.text
+    assert not Attempt.objects.exists()
+
+
 @pytest.mark.parametrize("letters", [20_001, 100_000])
 def test_a_text_that_is_too_long_is_refused_and_not_lost(as_alice, start, letters):
     sitting = start()
