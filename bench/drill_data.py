@@ -24,8 +24,8 @@ from quiz.review.tallies import COUNTS, tally_of
 QUESTIONS, CARDS, EVENTS = 10_000, 100_000, 1_000_000
 TOPICS = 20
 MODELS = 400  # cards whose logs are computed
-LOG_LENGTH = 14  # events of a studied card, at most; the cards that are left are new
-DAYS = (200, 2000)  # between a card's first review and now
+LOG_LENGTH = 16  # events of a studied card, at most; the cards that are left are new
+DAYS = (300, 2500)  # between a card's first review and now
 BATCH = 5_000
 TEXT = "The update is $\\Delta W = BA$ with $B \\in \\mathbb{R}^{d \\times r}$ and **rank** $r$. " * 6
 
