@@ -1,10 +1,10 @@
 """The way to the worker: tasks are sent by name, because the web process must not import what runs them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from celery import Celery
+from celery import Celery, group
 from celery.exceptions import OperationalError
 from kombu.connection import Connection
 from kombu.exceptions import OperationalError as BrokerError
@@ -13,6 +13,8 @@ app = Celery("proofdeck")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 
 RUN_LAB = "worker.run_lab"
+RUN_PART = "worker.run_part"
+RETRY = {"retry": True, "retry_policy": {"max_retries": 2}}
 
 
 class BrokerDown(RuntimeError):
@@ -22,7 +24,16 @@ class BrokerDown(RuntimeError):
 def ring(run_id: int, *, queue: str = "cpu") -> None:
     """Tell the workers of a queue that a run is waiting. The row is the truth; this is only the doorbell."""
     try:
-        app.send_task(RUN_LAB, args=[run_id], queue=queue, retry=True, retry_policy={"max_retries": 2})
+        app.send_task(RUN_LAB, args=[run_id], queue=queue, **RETRY)
+    except (OperationalError, BrokerError) as e:
+        raise BrokerDown(str(e)) from e
+
+
+def ring_parts(part_ids: Iterable[int], *, queue: str) -> None:
+    """Tell the workers of a queue that parts of a run are waiting: one group of tasks, one task a part."""
+    try:
+        bells = [app.signature(RUN_PART, args=[part_id], queue=queue, ignore_result=True) for part_id in part_ids]
+        group(bells).apply_async(**RETRY)
     except (OperationalError, BrokerError) as e:
         raise BrokerDown(str(e)) from e
 

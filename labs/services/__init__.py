@@ -2,6 +2,17 @@
 
 from labs.services.claims import claims_recompute, finding_from_reference, finding_from_run, findings_of_runs
 from labs.services.evidence import evidence_code, evidence_import
+from labs.services.parts import (
+    part_claim,
+    part_claim_next,
+    part_fail,
+    part_finish_point,
+    part_heartbeat,
+    part_record_values,
+    part_release,
+    parts_make,
+    parts_ring,
+)
 from labs.services.requests import (
     MAX_LIVE_RUNS,
     Request,
@@ -12,7 +23,6 @@ from labs.services.requests import (
     run_twin,
 )
 from labs.services.runs import (
-    LeaseWatch,
     run_cancel,
     run_claim,
     run_environment,
@@ -26,6 +36,7 @@ from labs.services.runs import (
     runs_reap,
     runs_ring_waiting,
 )
+from labs.services.work import LeaseWatch
 
 __all__ = [
     "MAX_LIVE_RUNS",
@@ -38,6 +49,15 @@ __all__ = [
     "finding_from_reference",
     "finding_from_run",
     "findings_of_runs",
+    "part_claim",
+    "part_claim_next",
+    "part_fail",
+    "part_finish_point",
+    "part_heartbeat",
+    "part_record_values",
+    "part_release",
+    "parts_make",
+    "parts_ring",
     "question_key",
     "run_cancel",
     "run_claim",
