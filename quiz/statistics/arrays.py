@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from django.db import connection
 from django.db.models import QuerySet
 from numpy.typing import NDArray
 
@@ -13,8 +14,6 @@ from quiz.statistics.expressions import DayNumber
 Floats = NDArray[np.float64]
 NO_TOPIC = -1  # of own cards
 SECONDS_A_DAY = 86_400
-# Rows read at a time; more are slower, fewer too.
-CHUNK = 20_000
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,10 @@ class CardArrays:
 
 def card_arrays(cards: QuerySet[Card]) -> CardArrays:
     columns = ("stability", "difficulty", DayNumber("due"), DayNumber("last_review"), "question__topic")
-    rows = list(cards.values_list(*columns).iterator(chunk_size=CHUNK))
+    sql, params = cards.values_list(*columns).query.sql_with_params()
+    with connection.cursor() as cursor:  # Django's own way through the rows takes twice as long
+        cursor.execute(sql, params)
+        rows = cursor.fetchall()
     values = np.array(rows, dtype=np.float64).reshape(len(rows), len(columns)).T
     stability, difficulty, due, last_review, topic = values
     return CardArrays(stability, difficulty, due, last_review, np.nan_to_num(topic, nan=NO_TOPIC).astype(np.int64))

@@ -13,7 +13,7 @@ class DayNumber(Func):
 
     arity = 1
     output_field = FloatField()
-    template = "EXTRACT(EPOCH FROM %(expressions)s) / 86400.0"
+    template = "CAST(EXTRACT(EPOCH FROM %(expressions)s) / 86400.0 AS double precision)"
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
         # Django's own functions on dates call Python for every row.
