@@ -51,6 +51,18 @@ REASONS = {
     ),
     "disk-full": _("The disk of the worker is full. Free space on it and run again; what was finished is kept."),
     "diverged": _("Diverged: %(metric)s at %(point)s (%(where)s) was %(value)s. Lower the learning rate, or alpha."),
+    "loss-not-finite": _(
+        "Training diverged: in step %(step)s of %(point)s the loss was not finite. Lower the learning rate or alpha, "
+        "or add warm-up steps. What was finished is kept."
+    ),
+    "gradient-not-finite": _(
+        "Training diverged: in step %(step)s of %(point)s the gradient was not finite. Lower the learning rate or "
+        "alpha, or add warm-up steps. What was finished is kept."
+    ),
+    "loss-too-high": _(
+        "Training diverged: in step %(step)s of %(point)s the loss was more than twice that of guessing at random. "
+        "Lower the learning rate or alpha, or add warm-up steps. What was finished is kept."
+    ),
     "raised": _("The experiment raised %(error)s"),
     "invalid-job": _("The job is not valid: %(error)s"),
     "ended-early": _("The process ended with exit code %(code)s before the run was done."),

@@ -29,6 +29,7 @@ from worker import environment
 from worker.context import BadArtifact, NotFinite, RunContext
 from worker.models.store import model_digest, model_source, prepare
 from worker.protocol import DoneEvent, EnvironmentEvent, Event, FailedEvent, Job, ProgressEvent
+from worker.training.outcomes import Diverged
 
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
@@ -165,6 +166,8 @@ def why(error: Exception) -> tuple[str, dict[str, str]]:
         return "invalid-job", {"error": str(error)[:ERROR_CHARACTERS]}
     if isinstance(error, NotFinite):
         return "diverged", error.details
+    if isinstance(error, Diverged):
+        return error.code, {"point": error.point, "step": str(error.step)}
     if isinstance(error, BadArtifact):
         return "bad-artifact", {"name": str(error)[:ERROR_CHARACTERS]}
     if code := DISK_ERRORS.get(system_error(error)):

@@ -14,6 +14,7 @@ from labs.points import point_key
 from labs.reasons import own
 from worker.models.store import prepare
 from worker.protocol import ArtifactEvent, Event, FinishedPoint, Job, MetricEvent, PointEvent, ProgressEvent, Value
+from worker.training.outcomes import Diverged
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +54,8 @@ class Point:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if isinstance(error, Diverged):
+            error.point = f"{self.key or 'base'} (seed {self.seed})"
         if kind is None and not self.is_finished:
             self.is_finished = True
             self._lab.finish(PointEvent(key=self.key, seed=self.seed, metrics=self.values))

@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from worker import child
+from worker.training.outcomes import Diverged
 
 POINT = {"seed": 0, "rank": 1, "scaling": "constant"}
 
@@ -44,6 +45,11 @@ def crash(params, lab):
 def diverge(params, lab):
     with lab.point(seed=0, rank=64, scaling="double") as point:
         point.log("validation_loss", float("nan"))
+
+
+def diverge_in_training(params, lab):
+    with lab.point(seed=0, rank=64, scaling="double"):
+        raise Diverged("loss too high", step=5)
 
 
 def run_out_of_memory(params, lab):

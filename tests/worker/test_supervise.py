@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import psutil
 import pytest
 
+from labs.reasons import REASONS
 from worker import supervise
 from worker.protocol import ArtifactEvent, EnvironmentEvent, PointEvent, ProgressEvent
 from worker.supervise import Limits, Outcome
+from worker.training.outcomes import Diverged
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -96,6 +99,20 @@ def test_a_value_that_is_not_finite_is_named(job, behave):
     assert outcome.reason.startswith("Diverged: validation_loss at rank=64,scaling=double (seed 0) was nan.")
     assert "learning rate" in outcome.reason
     assert not any(isinstance(event, PointEvent) for event in events)
+
+
+def test_a_training_that_diverges_is_named_and_comes_with_advice(job, behave):
+    behave("diverge_in_training")
+    outcome, events = run(job)
+    assert (outcome.status, outcome.code) == ("failed", "loss-too-high")
+    assert "in step 5 of rank=64,scaling=double (seed 0)" in outcome.reason
+    assert "Lower the learning rate" in outcome.reason
+    assert not any(isinstance(event, PointEvent) for event in events)
+
+
+def test_every_way_to_diverge_is_told():
+    ways = get_args(Diverged.__init__.__annotations__["reason"])
+    assert {Diverged(way, step=0).code for way in ways} <= set(REASONS)
 
 
 def test_running_out_of_memory_comes_with_advice(job, behave):

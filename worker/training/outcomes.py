@@ -14,3 +14,9 @@ class Diverged(ArithmeticError):
         super().__init__(f"diverged: {reason} at step {step}")
         self.reason = reason
         self.step = step
+        self.point = "base"  # of the sweep in which it happened: known once the exception has left it
+
+    @property
+    def code(self) -> str:
+        """What labs.reasons calls it."""
+        return self.reason.replace(" ", "-")
