@@ -47,7 +47,7 @@ def columns(
     sums = [sum(values) for values in zip(*(stack.values for stack in stacks), strict=True)]
     box = _box(stacks, title, y_title)
     svg = _drawing(box, title, _summary(labels, sums, x_title, y_title), WIDTH, HEIGHT)
-    y = make_axis([0, top or 0, *sums, 1e-9], HEIGHT - BOTTOM, TOP)
+    y = make_axis([0, max(top or 0, *sums) or 1], HEIGHT - BOTTOM, TOP)  # nothing to show still has an axis
     left = 18 + LETTER * max(len(format_tick(tick, y.ticks)) for tick in y.ticks)
     x = Axis(-0.5, len(labels) - 0.5, (), left, WIDTH - RIGHT)
     _y_axis(svg, y, left)
