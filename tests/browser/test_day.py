@@ -172,6 +172,17 @@ def interview(page: Page, answer: Callable[[Page, Locator], None], mark: Callabl
     assert has_advice
 
 
+def expect_draft_survives(page: Page) -> None:
+    """The first question is an open one; what is typed is there again after a reload, and the clock has gone on."""
+    text = page.locator("form[data-answer] textarea")
+    text.press_sequentially("Half a thought")
+    expect(page.get_by_text("Saved", exact=True)).to_be_visible()
+    expect(page.locator("[data-clock-time]")).not_to_have_text("0:00")
+    page.reload()
+    expect(text).to_have_value("Half a thought")
+    expect(page.locator("[data-clock-time]")).not_to_have_text("0:00")
+
+
 def expect_report(page: Page) -> None:
     expect(page.get_by_role("heading", name="Report of the interview")).to_be_visible()
     for part in ("What to read", "Into review", "Transcript"):
@@ -207,6 +218,7 @@ def test_a_day_with_the_mouse(page: Page, site: Stack) -> None:
     page.get_by_label("Questions").fill(str(QUESTIONS))
     page.get_by_label(re.compile("Ask this site's grader")).check()
     page.get_by_role("button", name="Begin").click()
+    expect_draft_survives(page)
 
     def answer(page: Page, form: Locator) -> None:
         fill_answer(form)
@@ -250,8 +262,9 @@ def test_the_same_day_by_keyboard(page: Page, site: Stack, monkeypatch: pytest.M
     page.keyboard.press("ControlOrMeta+a")
     page.keyboard.type(str(QUESTIONS))
     press_on(page, page.get_by_label(re.compile("Ask this site's grader")), "Space")
-    press_on(page, page.get_by_role("button", name="Begin"))
-    expect(page.locator("form[data-answer]")).to_be_visible()
+    with page.expect_navigation():
+        press_on(page, page.get_by_role("button", name="Begin"))
+    expect(page.locator("form[data-answer] textarea")).to_be_focused()
     page.keyboard.press("Escape")  # out of the text, so that ? is no letter of it
     page.keyboard.press("?")
     expect(page.get_by_text("leave a text field")).to_be_visible()
