@@ -9,6 +9,7 @@ from config.login import LoginThrottle
 from kb.api import PointViewSet, TopicViewSet
 from labs.api import ClaimViewSet, LabViewSet, RunViewSet
 from quiz.api import QuestionViewSet
+from quiz.review.api import ReviewViewSet
 
 
 class TokenView(ObtainAuthToken):
@@ -25,6 +26,7 @@ router.register("questions", QuestionViewSet, basename="question")
 router.register("claims", ClaimViewSet, basename="claim")
 router.register("labs", LabViewSet, basename="lab")
 router.register("runs", RunViewSet, basename="run")
+router.register("review", ReviewViewSet, basename="review")
 
 urlpatterns = [
     path("token/", TokenView.as_view(), name="api-token"),
