@@ -4,6 +4,7 @@ The web form, the API schema, validation, charts and the documentation all deriv
 neither Django models nor torch: the web process and the child process of a run both load them.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -82,6 +83,9 @@ class Lab:
 
     `version` goes up when the experiment's code changes what its numbers mean; evidence of an older one is stale.
     `takeaway` is what to say in the interview, Markdown, and may hold `[[claim:…]]`.
+
+    `points` says of parameters and seeds which points (key, seed) are most of the work and can be computed apart, so
+    that several workers may share them; the experiment then computes what `is_due` and leaves the rest alone.
     """
 
     slug: str
@@ -94,6 +98,7 @@ class Lab:
     metrics: tuple[Metric, ...]
     charts: tuple[Chart, ...]
     presets: dict[PresetName, Preset]
+    points: Callable[[Any, Sequence[int]], list[tuple[str, int]]] | None = None
 
     def metric(self, name: str) -> Metric:
         """The metric of that name; KeyError names the lab and what it has."""

@@ -13,7 +13,17 @@ from labs.declaration import Lab
 from labs.points import point_key
 from labs.reasons import own
 from worker.models.store import prepare
-from worker.protocol import ArtifactEvent, Event, FinishedPoint, Job, MetricEvent, PointEvent, ProgressEvent, Value
+from worker.protocol import (
+    ArtifactEvent,
+    Event,
+    FinishedPoint,
+    Job,
+    MetricEvent,
+    PointEvent,
+    PointName,
+    ProgressEvent,
+    Value,
+)
 from worker.training.outcomes import Diverged
 
 if TYPE_CHECKING:
@@ -35,30 +45,43 @@ class BadArtifact(ValueError):
     """A file outside the scratch folder, or a name that is not a plain file name with an allowed suffix."""
 
 
+class LeftOut(LookupError):
+    """A point needs the value of another that could not be computed."""
+
+
 class Point:
     """One point of a sweep for one seed. Its values are handed over together when the `with` block ends well.
 
-    A point of an earlier attempt `is_finished`; its values can be read, so that derived metrics survive a restart.
+    A point of an earlier attempt `is_finished`; its values can be read, so that derived metrics survive a restart. One
+    that is to be computed here and now `is_due`: not finished, not another worker's, not one that cannot be computed.
     """
 
-    def __init__(self, key: str, seed: int, lab: "RunContext", earlier: FinishedPoint | None) -> None:
-        self.key = key
-        self.seed = seed
+    def __init__(self, name: PointName, lab: "RunContext", earlier: FinishedPoint | None, *, is_wanted: bool) -> None:
+        self.key, self.seed, self.name = name.key, name.seed, name
         self.is_finished = earlier is not None
+        self.is_wanted = is_wanted
         self.values: list[Value] = list(earlier.metrics) if earlier else []
         self._lab = lab
+
+    @property
+    def is_due(self) -> bool:
+        return self.is_wanted and not self.is_finished
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    ) -> bool:
         if isinstance(error, Diverged):
             error.point = f"{self.key or 'base'} (seed {self.seed})"
-        if kind is None and not self.is_finished:
+        if kind is None and self.is_due:
             self.is_finished = True
             self._lab.finish(PointEvent(key=self.key, seed=self.seed, metrics=self.values))
+        if isinstance(error, LeftOut):
+            self._lab.left_out.append(self.name)
+            return True
+        return False
 
     def log(self, name: str, value: float, step: int | None = None) -> None:
         """Record a declared metric; NotFinite for nan and infinity."""
@@ -67,19 +90,28 @@ class Point:
             where = f"seed {self.seed}" + ("" if step is None else f", step {step}")
             raise NotFinite(metric=name, point=self.key or "base", where=where, value=str(value))
         self.values.append(Value(name=name, step=step, value=value))
-        if step is not None:
+        if step is not None and self.is_due:
             self._lab.emit(MetricEvent(key=self.key, seed=self.seed, name=name, step=step, value=value))
 
     def copy_from(self, other: "Point") -> None:
         """Take over the values of a point with the same configuration under another name."""
+        other.check_not_left_out()
         self.values.extend(other.values)
 
     def value(self, name: str) -> float:
-        """The result of that name, from this attempt or an earlier one; KeyError when there is none."""
+        """The result of that name, from this attempt or an earlier one; KeyError when there is none.
+
+        Of a point that could not be computed: LeftOut, which ends the `with` block of the point that asks.
+        """
+        self.check_not_left_out()
         for value in self.values:
             if value.name == name and value.step is None:
                 return value.value
         raise KeyError(f"Point {self.key!r} has no result {name!r}")
+
+    def check_not_left_out(self) -> None:
+        if not self.is_wanted and not self.is_finished:
+            raise LeftOut(f"Point {self.key!r} was not computed")
 
 
 class RunContext:
@@ -92,12 +124,22 @@ class RunContext:
         self.models_dir = Path(job.models_dir)
         self.device = device
         self.emit = emit
+        self.left_out = list(job.left_out)
+        self._job = job
         self._finished: dict[tuple[str, int], FinishedPoint] = {(p.key, p.seed): p for p in job.finished}
 
     def point(self, *, seed: int, **settings: object) -> Point:
         """The point of these settings, to be used in a `with` block."""
-        key = point_key(**settings)
-        return Point(key, seed, self, self._finished.get((key, seed)))
+        name = PointName(key=point_key(**settings), seed=seed)
+        is_wanted = self._job.only in (None, name) and name not in self.left_out
+        return Point(name, self, self._finished.get((name.key, seed)), is_wanted=is_wanted)
+
+    def checkpoints(self, point: Point) -> Path:
+        """Where to keep the state of that point's training: what is there, an earlier attempt left.
+
+        It counts as the run's files do, and is cleared away when the point is finished.
+        """
+        return Path(self._job.checkpoints or self.scratch / "checkpoints") / point.name.folder
 
     def finish(self, point: PointEvent) -> None:
         """Hand over a point; from now on `point` gives it as finished."""
@@ -110,7 +152,10 @@ class RunContext:
         self.emit(ProgressEvent(done=done, total=total, code=code, args=args))
 
     def artifact(self, name: str, path: Path) -> None:
-        """Keep a file of the scratch folder under a plain name (worker.protocol says which names are allowed)."""
+        """Keep a file of the scratch folder under a plain name (worker.protocol says which names are allowed).
+
+        Files are the run's and not a point's: where points are shared out, whoever gathers them keeps the files.
+        """
         resolved = path.resolve()
         if not resolved.is_relative_to(self.scratch.resolve()) or not resolved.is_file():
             raise BadArtifact(name)
@@ -118,7 +163,8 @@ class RunContext:
             event = ArtifactEvent(name=name, path=str(resolved))
         except ValidationError as error:
             raise BadArtifact(name) from error
-        self.emit(event)
+        if self._job.only is None:
+            self.emit(event)
 
     def model(self, name: str, dtype: "torch.dtype | None" = None) -> "PreTrainedModel":
         """A language model of the store on the run's device, in float32 unless told otherwise."""

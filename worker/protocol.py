@@ -3,6 +3,7 @@
 Imports no torch: the supervising process validates every event with these classes.
 """
 
+import hashlib
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
@@ -30,23 +31,37 @@ class Value(Message):
     value: FiniteFloat
 
 
-class FinishedPoint(Message):
-    """All values of one point and seed."""
+class PointName(Message):
+    """One point and seed."""
 
     key: Key
     seed: int
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder for its checkpoints."""
+        return hashlib.sha256(f"{self.key} {self.seed}".encode()).hexdigest()[:24]
+
+
+class FinishedPoint(PointName):
+    """All values of one point and seed."""
+
     metrics: list[Value]
 
 
 class Job(Message):
-    """What to run. `finished` holds the points of an earlier attempt, which are not computed again."""
+    """What to run. `finished` holds the points that are not computed again, because an earlier attempt or another
+    worker did; `left_out` those that cannot be computed. With `only`, that point is computed and no other."""
 
     lab: Name
     params: dict[str, Any]
     seeds: Annotated[list[int], Field(min_length=1)]
     scratch: str  # an existing folder for files of this run
     models_dir: str
+    checkpoints: str = ""  # a folder that outlives the attempt; without one they are in the scratch folder
     finished: list[FinishedPoint] = []
+    left_out: list[PointName] = []
+    only: PointName | None = None
     memory_limit_mb: Annotated[int, Field(gt=0)] | None = None
     file_limit_mb: Annotated[int, Field(gt=0)] | None = None
     gpu_memory_percent: Annotated[int, Field(gt=0, le=100)] = 100

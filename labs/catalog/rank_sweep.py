@@ -1,11 +1,13 @@
 """Does a larger LoRA rank learn better, or does it only look so because of the scaling rule?"""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from kb.text import Text
 from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+from labs.points import point_key
 
 Scaling = Literal["constant", "double"]
 TargetModules = Literal["all-linear", "q_proj,v_proj", "q_proj,k_proj,v_proj,o_proj", "gate_proj,up_proj,down_proj"]
@@ -78,6 +80,22 @@ class RankSweepParameters(Parameters):
         if len(set(values)) != len(values):
             raise ValueError("each value may be named once")
         return values
+
+
+def configurations(params: RankSweepParameters) -> dict[tuple[int, int], list[Scaling]]:
+    """(rank, alpha) → the scaling rules that ask for it. Where both ask for the same, it is trained once."""
+    found: dict[tuple[int, int], list[Scaling]] = {}
+    for rank in params.ranks:
+        for scaling in params.scalings:
+            alpha = params.alpha if scaling == "constant" else 2 * rank
+            found.setdefault((rank, alpha), []).append(scaling)
+    return found
+
+
+def points(params: RankSweepParameters, seeds: Sequence[int]) -> list[tuple[str, int]]:
+    """One for each training: the first of those that are the same."""
+    found = configurations(params)
+    return [(point_key(rank=rank, scaling=rules[0]), seed) for seed in seeds for (rank, _), rules in found.items()]
 
 
 RANK = Text(en="rank r", zh="秩 r")
@@ -199,4 +217,5 @@ LAB = Lab(
             {"ranks": [1, 2, 4, 8, 16, 32, 64, 128, 256], "steps": 200}, seeds=(0, 1, 2, 3, 4), expected_seconds=900
         ),
     },
+    points=points,
 )

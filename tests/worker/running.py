@@ -5,7 +5,7 @@ from worker.context import RunContext
 from worker.protocol import Job, PointEvent
 
 
-def run(module, slug, params, folder, *, seeds=(0,), finished=()):
+def run(module, slug, params, folder, *, seeds=(0,), finished=(), **more):
     """The events of a run."""
     job = Job(
         lab=slug,
@@ -14,6 +14,7 @@ def run(module, slug, params, folder, *, seeds=(0,), finished=()):
         scratch=str(folder),
         models_dir=str(folder),
         finished=list(finished),
+        **more,
     )
     events = []
     module.run(params, RunContext(job, get_lab(slug), events.append, "cpu"))

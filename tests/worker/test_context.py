@@ -6,7 +6,7 @@ import pytest
 
 from labs.catalog import get_lab
 from worker.context import BadArtifact, NotFinite, RunContext
-from worker.protocol import FinishedPoint, Value
+from worker.protocol import FinishedPoint, PointName, Value
 
 
 @pytest.fixture
@@ -80,3 +80,45 @@ def test_an_artifact_needs_a_plain_name_with_an_allowed_suffix(lab, tmp_path, na
     path.write_text("{}")
     with pytest.raises(BadArtifact):
         lab.artifact(name, path)
+
+
+# --- points that are shared out ---------------------------------------------------------------------------------------
+
+
+def test_only_the_wanted_point_is_due(job, events):
+    only = PointName(key="rank=4", seed=0)
+    lab = RunContext(job.model_copy(update={"only": only}), get_lab("rank-sweep"), events.append, "cpu")
+    for rank in (2, 4, 8):
+        with lab.point(seed=0, rank=rank) as point:
+            assert point.is_due == (rank == 4)
+            point.log("loss", 1.0, step=0)
+    assert [(event.event, event.key) for event in events] == [("metric", "rank=4"), ("point", "rank=4")]
+
+
+def test_what_needs_a_left_out_point_is_left_out_too(job, events):
+    left_out = [PointName(key="rank=4", seed=0)]
+    lab = RunContext(job.model_copy(update={"left_out": left_out}), get_lab("rank-sweep"), events.append, "cpu")
+    with lab.point(seed=0) as derived:
+        derived.log("validation_loss", lab.point(seed=0, rank=4).value("validation_loss"))
+    with lab.point(seed=0, rank=5) as twin:
+        twin.copy_from(lab.point(seed=0, rank=4))
+    with lab.point(seed=0, rank=4) as point:
+        assert not point.is_due
+    assert events == []
+
+
+def test_a_shared_point_keeps_no_files(job, events, tmp_path):
+    only = PointName(key="rank=4", seed=0)
+    lab = RunContext(job.model_copy(update={"only": only}), get_lab("rank-sweep"), events.append, "cpu")
+    (tmp_path / "notes.csv").write_text("a,b\n")
+    lab.artifact("notes.csv", tmp_path / "notes.csv")
+    assert events == []
+
+
+def test_each_point_has_a_folder_for_checkpoints(job, tmp_path):
+    lab = RunContext(
+        job.model_copy(update={"checkpoints": str(tmp_path / "kept")}), get_lab("rank-sweep"), print, "cpu"
+    )
+    folders = {lab.checkpoints(lab.point(seed=seed, rank=rank)) for seed in (0, 1) for rank in (2, 4)}
+    assert len(folders) == 4
+    assert {folder.parent for folder in folders} == {tmp_path / "kept"}

@@ -7,13 +7,13 @@ import torch
 
 from labs.catalog import get_lab
 from labs.catalog.merge_check import MergeCheckParameters
-from labs.catalog.rank_sweep import RankSweepParameters
+from labs.catalog.rank_sweep import RankSweepParameters, points
 from tests.worker.running import finished_points, run
 from worker.adapters import Adapter, add_adapter, save_adapter
 from worker.context import RunContext
 from worker.experiments import merge_check, rank_sweep
 from worker.models.tiny import tiny_model
-from worker.protocol import FinishedPoint, Job, MetricEvent, PointEvent
+from worker.protocol import FinishedPoint, Job, MetricEvent, PointEvent, PointName
 
 # Per layer of the tiny model, in + out features of q, k, v, o, gate, up, down: a LoRA of rank r has r × their sum.
 ALL_LINEAR = 2 * ((32 + 32) + (32 + 16) + (32 + 16) + (32 + 32) + (32 + 64) + (32 + 64) + (64 + 32))
@@ -176,3 +176,30 @@ def test_a_real_sweep_learns_more_with_a_larger_factor(smollm2, tmp_path):
     assert points["rank=8,scaling=constant", 0]["trainable_parameters"] == 8 * features == 2_442_240
     base = points["", 0]["base_validation_loss"]
     assert points["rank=8,scaling=constant", 0]["validation_loss"] < base - 1
+
+
+def test_points_computed_apart_and_gathered_are_those_of_one_process(sweep, tmp_path):
+    """What several workers do with a sweep: a process each for the points, and one for what follows from them."""
+    names = [PointName(key=key, seed=seed) for key, seed in points(SWEEP, (0, 1))]
+    assert len(names) == 2 * 5
+    apart = [run(rank_sweep, "rank-sweep", SWEEP, tmp_path, seeds=(0, 1), only=name) for name in names]
+    computed = [event for events in apart for event in events if isinstance(event, PointEvent)]
+    assert [(event.key, event.seed) for event in computed] == [(name.key, name.seed) for name in names]
+    finished = [FinishedPoint(key=event.key, seed=event.seed, metrics=event.metrics) for event in computed]
+    gathered = run(rank_sweep, "rank-sweep", SWEEP, tmp_path, seeds=(0, 1), finished=finished)
+    assert not [event for event in gathered if isinstance(event, MetricEvent)]  # nothing is trained again
+    both = finished_points(computed) | finished_points(gathered)
+    assert without_times(both) == without_times(sweep)
+
+
+def without_times(found):
+    return {place: {k: v for k, v in values.items() if k != "seconds_per_step"} for place, values in found.items()}
+
+
+def test_a_point_that_cannot_be_computed_takes_only_its_own_with_it(sweep_events, tmp_path):
+    computed = [e for e in sweep_events if isinstance(e, PointEvent) and e.seed == 0 and e.key.startswith("rank=")]
+    others = [e for e in computed if not e.key.startswith("rank=8")]
+    finished = [FinishedPoint(key=e.key, seed=e.seed, metrics=e.metrics) for e in others]
+    left_out = [PointName(key="rank=8,scaling=constant", seed=0)]
+    events = run(rank_sweep, "rank-sweep", SWEEP, tmp_path, finished=finished, left_out=left_out)
+    assert set(finished_points(events)) == {("", 0)}  # both differences and the twin need it

@@ -7,15 +7,18 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from labs.catalog.rank_sweep import RankSweepParameters
+from labs.catalog.rank_sweep import RankSweepParameters, configurations
 from worker.adapters import Adapter, add_adapter, save_adapter, trainable_parameters
 from worker.context import Point, RunContext
+from worker.training.checkpoint import Checkpoints
 from worker.training.config import TrainingConfig
 from worker.training.examples import FactExamples, encode_facts
 from worker.training.loop import train
 from worker.training.loss import evaluate
 
 WARMUP_STEPS = 4
+# At rank 64 SmolLM2 takes a second or two a step, and a checkpoint is 230 MB: at most two minutes are lost.
+CHECKPOINT_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -43,40 +46,28 @@ def run(params: RankSweepParameters, lab: RunContext) -> None:
     lab.progress(total, total)
 
 
-def configurations(params: RankSweepParameters) -> dict[tuple[int, int], list[str]]:
-    """(rank, alpha) → the scaling rules that ask for it. Where both ask for the same, it is trained once."""
-    found: dict[tuple[int, int], list[str]] = {}
-    for rank in params.ranks:
-        for scaling in params.scalings:
-            alpha = params.alpha if scaling == "constant" else 2 * rank
-            found.setdefault((rank, alpha), []).append(scaling)
-    return found
-
-
 def log_base(sweep: Sweep) -> None:
     """The loss before any training: the same for every seed, so it is computed once."""
     points = [sweep.lab.point(seed=seed) for seed in sweep.lab.seeds]
-    if all(point.is_finished for point in points):
+    if not any(point.is_due for point in points):
         return
     loss = evaluate(sweep.model, sweep.examples.validation).loss
     for point in points:
         with point:
-            if not point.is_finished:
+            if point.is_due:
                 point.log("base_validation_loss", loss)
 
 
 def sweep_configuration(sweep: Sweep, points: list[Point], adapter: Adapter) -> None:
     """Train once, and record the result under every point that asks for it."""
-    computed = next((point for point in points if point.is_finished), None)
-    for point in points:
-        with point:
-            if point.is_finished:
-                continue
-            if computed:
-                point.copy_from(computed)
-            else:
-                measure(sweep, point, adapter)
-        computed = point
+    first, *others = points
+    with first:
+        if first.is_due:
+            measure(sweep, first, adapter)
+    for other in others:
+        with other:
+            if other.is_due:
+                other.copy_from(first)
 
 
 def measure(sweep: Sweep, point: Point, adapter: Adapter) -> None:
@@ -91,7 +82,13 @@ def measure(sweep: Sweep, point: Point, adapter: Adapter) -> None:
     )
     peft_model = add_adapter(sweep.model, adapter)
     point.log("trainable_parameters", trainable_parameters(peft_model))
-    result = train(sweep.model, sweep.examples.training, config, lambda step, loss: point.log("loss", loss, step=step))
+    result = train(
+        sweep.model,
+        sweep.examples.training,
+        config,
+        lambda step, loss: point.log("loss", loss, step=step),
+        checkpoints=Checkpoints(sweep.lab.checkpoints(point), CHECKPOINT_STEPS),
+    )
     point.log("seconds_per_step", statistics.median(result.seconds))
     point.log("validation_loss", evaluate(sweep.model, sweep.examples.validation).loss)
     point.log("unseen_loss", evaluate(sweep.model, sweep.examples.unseen).loss)
@@ -104,7 +101,7 @@ def log_differences(sweep: Sweep, seed: int) -> None:
     """What the choice of rank changes, per scaling rule."""
     for scaling in sweep.params.scalings:
         with sweep.lab.point(seed=seed, scaling=scaling) as point:
-            if point.is_finished:
+            if not point.is_due:
                 continue
             losses = [
                 sweep.lab.point(seed=seed, rank=rank, scaling=scaling).value("validation_loss")
