@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
 
 from kb.models import Topic
 from quiz.models import Card, DayTally, OwnCard, Question, ReviewEvent, RubricPoint, StudySettings
@@ -24,8 +25,8 @@ from quiz.review.tallies import COUNTS, tally_of
 QUESTIONS, CARDS, EVENTS = 10_000, 100_000, 1_000_000
 TOPICS = 20
 MODELS = 400  # cards whose logs are computed
-LOG_LENGTH = 16  # events of a studied card, at most; the cards that are left are new
-DAYS = (300, 2500)  # between a card's first review and now
+LOG_LENGTH = 18  # events of a studied card, at most; the cards that are left are new
+DAYS = (600, 3000)  # between a card's first review and now
 BATCH = 5_000
 TEXT = "The update is $\\Delta W = BA$ with $B \\in \\mathbb{R}^{d \\times r}$ and **rank** $r$. " * 6
 
@@ -39,17 +40,9 @@ def build(*, questions: int = QUESTIONS, cards: int = CARDS, events: int = EVENT
     settings = settings_change(user, fuzz=False, reviews_per_day=200)
     now, chance = datetime.now(UTC), random.Random(7)  # noqa: S311 (data to measure with)
     models = [_log(settings, chance, now) for _ in range(MODELS)]
-    days: dict[date, Counter[str]] = {}
     with transaction.atomic():
         made = _cards(user, _questions(questions), cards, _states(models, events))
-        buffer: Log = []
-        for event in _copies(made, models, events, settings):
-            days.setdefault(event.day, Counter()).update(tally_of(event))
-            buffer.append(event)
-            if len(buffer) == BATCH:
-                ReviewEvent.objects.bulk_create(buffer)
-                buffer = []
-        ReviewEvent.objects.bulk_create(buffer)
+        days = _copy_logs(made, models, events, settings)
         tallies = [DayTally(owner=user, day=day, **{name: n[name] for name in COUNTS}) for day, n in days.items()]
         DayTally.objects.bulk_create(tallies)
     return user
@@ -145,17 +138,39 @@ def _cards(user: User, questions: list[Question], count: int, states: Iterator[C
     return Card.objects.bulk_create(rows, batch_size=BATCH)
 
 
-def _copies(
+def _copy_logs(
     cards: list[Card], models: list[tuple[Log, CardState]], events: int, settings: StudySettings
-) -> Iterator[ReviewEvent]:
-    for number, card in enumerate(cards):
-        log, _state = models[number % MODELS]
-        events -= len(log)
-        if events < 0:
-            return
-        for event in log:
-            at = event.at - _shift(number)
-            values = {f.attname: getattr(event, f.attname) for f in ReviewEvent._meta.concrete_fields}
-            yield ReviewEvent(
-                **values | {"card_id": card.pk, "token": uuid.uuid4(), "at": at, "day": day_of(at, settings)}
-            )
+) -> dict[date, Counter[str]]:
+    """Write the logs with plain SQL, which takes a tenth of the time of a million model instances; the days' sums."""
+    fields = [field for field in ReviewEvent._meta.concrete_fields if not field.primary_key]
+    columns = ", ".join(str(field.column) for field in fields)
+    marks = ", ".join(["%s"] * len(fields))
+    insert = f"INSERT INTO {ReviewEvent._meta.db_table} ({columns}) VALUES ({marks})"  # noqa: S608 (names of columns)
+    by_name = {field.name: field for field in fields}
+    places = [fields.index(by_name[name]) for name in ("card", "token", "at", "day")]
+    prepared = [
+        [[field.get_db_prep_save(getattr(event, field.attname), connection) for field in fields] for event in log]
+        for log, _state in models
+    ]
+    days: dict[date, Counter[str]] = {}
+    rows: list[list[Any]] = []
+    with connection.cursor() as cursor:
+        for number, card in enumerate(cards):
+            log, shift = models[number % MODELS][0], _shift(number)
+            events -= len(log)
+            if events < 0:
+                break
+            for event, row in zip(log, prepared[number % MODELS], strict=True):
+                at = event.at - shift
+                day = day_of(at, settings)
+                copied = row.copy()
+                moved = (card.pk, uuid.uuid4(), at, day)
+                for place, value in zip(places, moved, strict=True):
+                    copied[place] = fields[place].get_db_prep_save(value, connection)
+                rows.append(copied)
+                days.setdefault(day, Counter()).update(tally_of(event))
+            if len(rows) >= BATCH:
+                cursor.executemany(insert, rows)
+                rows = []
+        cursor.executemany(insert, rows)
+    return days
