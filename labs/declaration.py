@@ -53,14 +53,16 @@ NO_TEXT = Text()
 class Chart:
     """A picture of one metric: `x` and `series` name settings of the points.
 
-    Points that lack `x` are left out, and so are points whose settings contradict `where`.
+    In a heat map the metric is the shade, `x` counts the columns and `series` the rows, in the order of
+    `series_titles` where these are given. Points that lack `x` are left out, and so are points whose settings
+    contradict `where`.
     """
 
     metric: str
     title: Text
     x: str
     series: str = ""
-    kind: Literal["line", "bar"] = "line"
+    kind: Literal["line", "bar", "heat"] = "line"
     log_x: bool = False
     log_y: bool = False
     x_title: Text = NO_TEXT

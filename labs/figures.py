@@ -1,9 +1,12 @@
 """A lab's declared charts, drawn from runs: the reference and, beside it, the reader's own."""
 
+from collections.abc import Iterable
+from typing import cast
+
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from labs.charts import PlotPoint, Series, bar_chart, line_chart
+from labs.charts import Cell, Grid, PlotPoint, Role, Series, bar_chart, heat_map, line_chart
 from labs.declaration import Chart, Lab
 from labs.models import Run
 from labs.numbers import format_unit
@@ -23,16 +26,53 @@ def draw(lab: Lab, chart: Chart, found: dict[str, list[Result]], *, y_line: floa
     shown = {role: [r for r in group if _belongs(chart, r)] for role, group in found.items()}
     if not any(shown.values()):
         return None
+    value_title = f"{metric.title} ({format_unit(metric.unit)})" if metric.unit else str(metric.title)
+    if chart.kind == "heat":
+        return _heat_map(chart, shown, value_title)
     common = {
         "title": str(chart.title),
         "x_title": str(chart.x_title) or chart.x,
-        "y_title": f"{metric.title} ({format_unit(metric.unit)})" if metric.unit else str(metric.title),
+        "y_title": value_title,
         "y_line": y_line,
     }
     if chart.kind == "bar":
         categories = list(dict.fromkeys(r.settings[chart.x] for group in shown.values() for r in group))
         return bar_chart(_series(chart, shown, categories), categories=categories, **common)  # type: ignore[arg-type]
     return line_chart(_series(chart, shown), log_x=chart.log_x, log_y=chart.log_y, **common)  # type: ignore[arg-type]
+
+
+def _heat_map(chart: Chart, shown: dict[str, list[Result]], value_title: str) -> SafeString:
+    """The claimed value, if any, has no place in it."""
+    everything = [result.settings for group in shown.values() for result in group]
+    columns = _in_order({settings[chart.x]: None for settings in everything})
+    found = {settings.get(chart.series, ""): None for settings in everything}
+    rows = [name for name in chart.series_titles if name in found]
+    rows += [name for name in _in_order(found) if name not in rows]
+    grids = []
+    for role, group in shown.items():
+        cells = [
+            Cell(rows.index(r.settings.get(chart.series, "")), columns.index(r.settings[chart.x]), r.interval.mean)
+            for r in group
+        ]
+        if cells:
+            grids.append(Grid(cells, cast("Role", role)))
+    return heat_map(
+        grids,
+        rows=[str(chart.series_titles.get(name, name)) for name in rows],
+        columns=columns,
+        title=str(chart.title),
+        x_title=str(chart.x_title) or chart.x,
+        value_title=value_title,
+    )
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    """Numbers by size, other names as they come."""
+    listed = list(names)
+    try:
+        return sorted(listed, key=float)
+    except ValueError:
+        return listed
 
 
 def _belongs(chart: Chart, result: Result) -> bool:

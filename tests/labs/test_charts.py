@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 
 from labs.charts import (
     CORNERS,
+    SHADES,
+    Cell,
+    Grid,
     PlotPoint,
     Series,
     bar_chart,
     format_tick,
+    heat_map,
     line_chart,
     linear_ticks,
     log_ticks,
@@ -149,6 +153,75 @@ def test_bars_of_one_category_stand_side_by_side() -> None:
     assert all(right <= left for (_, right), (left, _) in pairwise(bars))
 
 
+RANK_MAP = {
+    "rows": ["query", "value"],
+    "columns": ["0", "1", "2"],
+    "title": "Ranks",
+    "x_title": "layer",
+    "value_title": "Rank",
+}
+HEAT = Grid([Cell(0, 0, 0.0), Cell(0, 1, 6.0), Cell(0, 2, 12.0), Cell(1, 0, 12.0), Cell(1, 1, 3.0)])
+
+
+def heat(*grids: Grid, **options: object) -> Element:
+    return parse(heat_map(grids, **RANK_MAP | options))
+
+
+def shades(chart: Element) -> dict[str, str]:
+    """Each cell's class by what it says of itself."""
+    rects = chart.find(f"{SVG}svg").findall(f"{SVG}rect")
+    return {rect.findtext(f"{SVG}title"): rect.get("class") for rect in rects}
+
+
+def test_a_heat_map_shades_by_value_and_leaves_out_what_is_missing() -> None:
+    assert shades(heat(HEAT)) == {
+        "query, layer 0: 0": "cell h0",
+        "query, layer 1: 6": f"cell h{SHADES // 2}",
+        "query, layer 2: 12": f"cell h{SHADES - 1}",
+        "value, layer 0: 12": f"cell h{SHADES - 1}",
+        "value, layer 1: 3": "cell h2",
+    }
+
+
+def test_a_heat_map_gives_its_numbers_as_a_table() -> None:
+    table = heat(HEAT).find("details/div/table")
+    cells = [[cell.text for cell in line] for line in table.iter("tr")]
+    assert cells == [["layer", "query", "value"], ["0", "0", "12"], ["1", "6", "3"], ["2", "12", "—"]]
+
+
+def test_a_heat_map_tells_screen_readers_what_it_shows() -> None:
+    description = heat(HEAT).find(f"{SVG}svg/{SVG}desc").text
+    assert description == "Rank, from 0 to 12. query: 6 on average. value: 7.5 on average."
+
+
+def test_two_runs_share_one_scale() -> None:
+    own = Grid([Cell(0, 0, 24.0)], role="own")
+    chart = heat(HEAT, own)
+    assert [p.text for p in chart.findall("p[@class='y-title']")] == ["Reference", "Your run"]
+    assert "cell h4" in shades(chart)["query, layer 2: 12"]
+    assert len(chart.findall(f"{SVG}svg")) == 2
+
+
+def test_labels_of_many_columns_keep_clear_of_each_other() -> None:
+    columns = [str(i) for i in range(100)]
+    shown = [t for t in texts(heat(Grid([Cell(0, 0, 1.0)]), columns=columns)) if t.isdigit()]
+    assert shown == columns[:: int(shown[1])]
+    assert len(shown) <= 20
+
+
+def test_a_heat_map_of_equal_values_is_even() -> None:
+    assert set(shades(heat(Grid([Cell(0, 0, 5.0), Cell(1, 2, 5.0)]))).values()) == {f"cell h{SHADES // 2}"}
+
+
+def test_a_heat_map_refuses_what_it_cannot_show() -> None:
+    with pytest.raises(ValueError, match="it has no cells"):
+        heat(Grid([]))
+    with pytest.raises(ValueError, match="outside the 2 × 3 places"):
+        heat(Grid([Cell(2, 0, 1.0)]))
+    with pytest.raises(ValueError, match="must be finite"):
+        Cell(0, 0, float("nan"))
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("name", ["x", "y", "low", "high"])
 def test_it_refuses_what_is_not_finite(name: str, value: float) -> None:
@@ -214,3 +287,8 @@ def test_tick_labels_are_short(ticks: tuple[float, ...], labels: list[str]) -> N
 def test_every_colour_of_a_series_is_in_the_style_sheet(settings: object) -> None:
     sheet = (settings.BASE_DIR / "static" / "css" / "charts.css").read_text()
     assert set(re.findall(r"\.s(\d) \{", sheet)) == {str(i) for i in range(len(CORNERS) + 1)}
+
+
+def test_every_shade_of_a_heat_map_is_in_the_style_sheet(settings: object) -> None:
+    sheet = (settings.BASE_DIR / "static" / "css" / "charts.css").read_text()
+    assert set(re.findall(r"\.h(\d) \{", sheet)) == {str(i) for i in range(SHADES)}
