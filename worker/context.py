@@ -175,6 +175,13 @@ class RunContext:
         self._prepare(name)
         return load_causal_lm(name, dtype=dtype or torch.float32, device=self.device, cache_dir=self.models_dir)
 
+    def encoder(self, name: str) -> "PreTrainedModel":
+        """A model of the store without an output layer, in float32: what it gives are hidden states."""
+        from worker.models.load import load_encoder
+
+        self._prepare(name)
+        return load_encoder(name, device=self.device, cache_dir=self.models_dir)
+
     def weights(self, name: str) -> "dict[str, torch.Tensor]":
         """The stored tensors of a model by name, on the CPU and in their own number format."""
         from worker.models.load import load_weights

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from worker.models.store import model_folder, model_source
@@ -29,6 +29,20 @@ def _from_folder(folder: Path, dtype: torch.dtype) -> nn.Module:
         str(folder), dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False
     )
     return model
+
+
+def load_encoder(name: str, *, device: str, cache_dir: Path) -> PreTrainedModel:
+    """A prepared model of any kind without an output layer, in float32 and evaluation mode: it gives hidden states."""
+    if not model_source(name).package:
+        return cast("PreTrainedModel", tiny_model().base_model.to(device).eval())
+    model: nn.Module = AutoModel.from_pretrained(
+        str(model_folder(name, cache_dir)),
+        dtype=torch.float32,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+    )
+    return cast("PreTrainedModel", model.to(device).eval())
 
 
 def load_weights(name: str, *, cache_dir: Path) -> dict[str, torch.Tensor]:
