@@ -1,6 +1,7 @@
 """The statistics page: what it shows of a learner's cards and days, and of nobody else's."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -10,7 +11,8 @@ from django.urls import reverse
 from quiz.models import Card, DayTally, OwnCard
 from quiz.plan.memory import Memory
 from quiz.review.scheduling import retrievability
-from quiz.review.services import study_settings
+from quiz.review.services import card_grade, study_settings
+from quiz.statistics import queries
 from quiz.statistics.arrays import NO_TOPIC, card_arrays, day_number
 from quiz.statistics.figures import recall_now
 from tests.builders import make_question, make_topic
@@ -125,3 +127,20 @@ def test_every_chart_has_its_table(as_alice, alice):
 def test_it_needs_a_login_and_only_reads(as_charlie, as_alice):
     assert as_charlie.get(PAGE).status_code == 302
     assert as_alice.post(PAGE).status_code == 405
+
+
+def test_a_large_deck_is_read_once_until_something_happens_to_it(
+    as_alice, alice, monkeypatch, django_assert_num_queries
+):
+    monkeypatch.setattr(queries, "LARGE", 1)
+    card = review_card(alice)
+    study_settings(alice)
+    with CaptureQueriesContext(connection) as first:
+        as_alice.get(PAGE)
+    with django_assert_num_queries(len(first) - 3):
+        as_alice.get(PAGE)
+    card_grade(card=card, rating=4, token=uuid4())
+    text = as_alice.get(PAGE).context["page"].forecast.text
+    assert "0 cards are due today" in text
+    review_card(alice, due_in=0)
+    assert as_alice.get(PAGE).context["page"].summary[2][0] == "2 / 2"
