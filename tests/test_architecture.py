@@ -21,7 +21,7 @@ FORBIDDEN = {
     "config": set(),
 }
 # Only the worker imports what is large.
-HEAVY = {"torch", "pandas", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "gguf"}
+HEAVY = {"torch", "pandas", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "gguf", "sklearn"}
 
 
 def imports(path: Path) -> set[str]:
