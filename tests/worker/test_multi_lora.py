@@ -5,13 +5,17 @@ import math
 import pytest
 import torch
 
+from labs.catalog import get_lab
 from labs.catalog.multi_lora import MultiLoraParameters
 from tests.worker.running import finished_points, run
 from worker.adapters import Adapter, add_adapter
-from worker.data.facts import load_facts
+from worker.context import RunContext
 from worker.experiments import multi_lora
-from worker.experiments.multi_lora import COMBINED, combine, distance_to_sum, lora_layers, with_other_answers
+from worker.experiments.multi_lora import COMBINED, answer, combine, distance_to_sum, lora_layers, make_tasks
 from worker.models.tiny import tiny_model
+from worker.protocol import Job
+from worker.training.examples import Example
+from worker.training.loss import evaluate
 
 PARAMS = MultiLoraParameters(
     model="tiny", rank=2, steps=2, learning_rate=1e-2, pairs=["facts", "shared-start", "conflict", "docs"]
@@ -85,12 +89,28 @@ def test_svd_is_the_best_of_its_rank(pair):
     assert distance_to_sum(pair, 1.0)[0] == pytest.approx(math.sqrt(left / total), rel=1e-4)
 
 
-def test_contradicting_facts_have_the_same_questions_and_no_answer_in_common():
-    facts = [fact for fact in load_facts() if fact.is_trained][::2]
-    changed = with_other_answers(facts)
-    assert [fact.training for fact in changed] == [fact.training for fact in facts]
-    assert not any(a.answer == b.answer for a, b in zip(facts, changed, strict=True))
-    assert {fact.answer for fact in changed} == {fact.answer for fact in facts}
+def test_contradicting_adapters_learn_other_answers_to_the_same_questions(tmp_path):
+    job = Job(lab="multi-lora", params={}, seeds=[0], scratch=str(tmp_path), models_dir=str(tmp_path))
+    tasks = make_tasks(PARAMS, RunContext(job, get_lab("multi-lora"), lambda _: None, "cpu"))
+    for first, other in zip(tasks["first-half"].training, tasks["other-answers"].training, strict=True):
+        assert first.tokens[: first.answer_start] == other.tokens[: other.answer_start]
+        assert first.tokens[first.answer_start :] != other.tokens[other.answer_start :]
+
+
+def test_answers_count_whole_answers():
+    """The loss is that of `evaluate`; an answer is right if each of its tokens is the most likely one."""
+    model = tiny_model()
+    rows = [Example((5, 6, 7, 8), 2), Example((9, 10, 11), 1), Example((3, 4, 5), 2)]
+    with torch.inference_mode():
+        likely = [model(torch.tensor([row.tokens])).logits[0].argmax(-1).tolist() for row in rows]
+    rows.append(Example((3, 4, likely[2][1]), 2))
+    found = answer(model, rows)
+    assert found.loss == pytest.approx(evaluate(model, rows).loss)
+    expected = [
+        list(row.tokens[row.answer_start :]) == seen[row.answer_start - 1 : -1]
+        for row, seen in zip(rows, likely, strict=False)
+    ]
+    assert found.right == (sum(expected) + 1) / 4
 
 
 def test_the_exact_ways_are_exact_and_the_others_are_not(points):

@@ -2,27 +2,27 @@
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (its usual name)
 from transformers import PreTrainedModel
 
 from labs.catalog.multi_lora import PAIRS, Method, MultiLoraParameters, Pair
 from worker.adapters import Adapter, add_adapter, save_adapter
 from worker.context import RunContext
-from worker.data.facts import Fact
 from worker.experiments.rank_sweep import WARMUP_STEPS
 from worker.training.config import TrainingConfig
-from worker.training.examples import SplitExamples, encode_facts, encode_pairs
+from worker.training.examples import IGNORED, Example, SplitExamples, collate, encode_facts, encode_pairs, in_batches
 from worker.training.loop import train
-from worker.training.loss import evaluate
+from worker.training.loss import EVALUATION_BATCH, answer_logits
 from worker.training.outcomes import Diverged
 
 # Each pair: (task, whose start A has) of its two adapters.
@@ -86,7 +86,9 @@ def make_tasks(params: MultiLoraParameters, lab: RunContext) -> dict[str, SplitE
     facts = {
         "first-half": trained[::2],
         "second-half": trained[1::2],
-        "other-answers": with_other_answers(trained[::2]),
+        "other-answers": [
+            replace(fact, answer=other.answer) for fact, other in zip(trained[::2], trained[1::2], strict=True)
+        ],
     }
     tasks = {}
     for name, half in facts.items():
@@ -94,15 +96,6 @@ def make_tasks(params: MultiLoraParameters, lab: RunContext) -> dict[str, SplitE
         tasks[name] = SplitExamples(encoded.training, encoded.validation)
     docs = encode_pairs(lab.data("docs"), tokenizer)  # type: ignore[arg-type]
     return tasks | {"docs": replace(docs, validation=docs.validation[:DOCS_VALIDATION])}
-
-
-def with_other_answers(facts: list[Fact]) -> list[Fact]:
-    """Each fact with the answer of the next one of its relation, so that only the content contradicts."""
-    changed = []
-    for _, group in groupby(facts, key=lambda fact: fact.relation):
-        related = list(group)
-        changed += [replace(fact, answer=related[i - 1].answer) for i, fact in enumerate(related)]
-    return changed
 
 
 # --- adapters ---------------------------------------------------------------------------------------------------------
@@ -131,6 +124,13 @@ def adapter_folder(comparison: Comparison, seed: int, task: str, start: int, fol
     return place
 
 
+class Answers(NamedTuple):
+    """What a model makes of a task."""
+
+    loss: float  # nats per answer token
+    right: float  # share of the answers
+
+
 @dataclass(frozen=True)
 class Loaded:
     """Two adapters in one model, and what the base makes of their tasks."""
@@ -141,15 +141,29 @@ class Loaded:
     adapted: PeftModel
     base_losses: list[float]
 
-    def losses(self, name: str) -> list[float]:
+    def answers(self, name: str) -> list[Answers]:
         """Of one adapter on both tasks."""
         self.adapted.set_adapter(name)
-        return task_losses(self.comparison, self.pair)
+        return task_answers(self.comparison, self.pair)
 
 
-def task_losses(comparison: Comparison, pair: Pair) -> list[float]:
+def task_answers(comparison: Comparison, pair: Pair) -> list[Answers]:
     """Of the model as it is now, on both tasks of a pair."""
-    return [evaluate(comparison.model, comparison.tasks[task].validation).loss for task, _ in ADAPTERS[pair]]
+    return [answer(comparison.model, comparison.tasks[task].validation) for task, _ in ADAPTERS[pair]]
+
+
+@torch.inference_mode()
+def answer(model: PreTrainedModel, examples: Sequence[Example]) -> Answers:
+    """The loss as `evaluate` has it, and how many answers greedy decoding would give word for word."""
+    total, tokens, right = 0.0, 0, 0
+    for rows in in_batches(examples, EVALUATION_BATCH):
+        batch = collate(rows, str(model.device))
+        logits, labels = answer_logits(model, batch)
+        row = (batch.labels != IGNORED).nonzero()[:, 0]  # (N,) of each answer token
+        total += F.cross_entropy(logits, labels, reduction="sum").item()
+        tokens += len(labels)
+        right += len(rows) - len(row[logits.argmax(-1) != labels].unique())
+    return Answers(total / tokens, right / len(examples))
 
 
 def compare_pair(comparison: Comparison, seed: int, pair: Pair, folder: Path) -> None:
@@ -160,7 +174,7 @@ def compare_pair(comparison: Comparison, seed: int, pair: Pair, folder: Path) ->
         with comparison.lab.point(seed=seed, pair=pair) as point:
             point.log("diverged", 1)
         return
-    base_losses = task_losses(comparison, pair)
+    base_losses = [found.loss for found in task_answers(comparison, pair)]
     adapted = PeftModel.from_pretrained(comparison.model, str(places[0]), adapter_name=FIRST)
     adapted.load_adapter(str(places[1]), adapter_name=SECOND)
     loaded = Loaded(comparison, seed, pair, adapted, base_losses)
@@ -178,12 +192,13 @@ def log_pair(loaded: Loaded) -> tuple[float, float]:
     """What the two adapters are before they are combined; returns the loss of each on its own task."""
     with loaded.comparison.lab.point(seed=loaded.seed, pair=loaded.pair) as point:
         if not point.is_finished:
-            (first, _), (other, second) = loaded.losses(FIRST), loaded.losses(SECOND)
+            (first, _), (other, second) = loaded.answers(FIRST), loaded.answers(SECOND)
             for name, value in zip(("first", "second"), loaded.base_losses, strict=True):
                 point.log(f"base_{name}", value)
-            point.log("alone_first", first)
-            point.log("alone_second", second)
-            point.log("other_first", other)
+            point.log("alone_first", first.loss)
+            point.log("alone_second", second.loss)
+            point.log("other_first", other.loss)
+            point.log("alone_right", 50 * (first.right + second.right))
             cosine, conflict = agreement(loaded.adapted)
             point.log("cosine_between", cosine)
             point.log("sign_conflict", 100 * conflict)
@@ -200,15 +215,16 @@ def log_combination(loaded: Loaded, method: Method, weight: float, alone: tuple[
         torch.manual_seed(loaded.seed)  # DARE drops entries at random
         combine(adapted, method, weight, params.density)
         error, cosine = distance_to_sum(adapted, weight)
-        found = loaded.losses(COMBINED)
+        found = loaded.answers(COMBINED)
         adapted.set_adapter(FIRST)  # PEFT would choose another one by itself, with a warning
         adapted.delete_adapter(COMBINED)
         point.log("update_error", error)
         point.log("update_cosine", cosine)
-        point.log("loss_first", found[0])
-        point.log("loss_second", found[1])
-        kept = [(b - c) / (b - a) for b, c, a in zip(loaded.base_losses, found, alone, strict=True)]
-        point.log("gain_kept", 100 * sum(kept) / len(kept))
+        point.log("loss_first", found[0].loss)
+        point.log("loss_second", found[1].loss)
+        kept = [(b - c.loss) / (b - a) for b, c, a in zip(loaded.base_losses, found, alone, strict=True)]
+        point.log("gain_kept", 50 * sum(kept))
+        point.log("answers_right", 50 * sum(answers.right for answers in found))
 
 
 # --- combining and comparing updates ----------------------------------------------------------------------------------
