@@ -84,7 +84,7 @@ class Run(Work):
     question_key = models.CharField(max_length=64)
 
     queue = models.CharField(max_length=10, choices=QUEUES, default=CPU)
-    needs = models.JSONField(default=dict, blank=True)  # what a machine has to have, such as {"gpu_memory_mb": 8000}
+    needs = models.JSONField(default=dict, blank=True)  # what a machine has to have: labs.declaration.Needs
 
     traceback = models.TextField(blank=True)  # for the operator
     log_tail = models.TextField(blank=True)
@@ -116,6 +116,8 @@ class Run(Work):
             models.Index(
                 fields=["status", "lease_until"], condition=Q(status__in=["queued", "running"]), name="run_live"
             ),
+            # What has ended lately: asked for at every scrape of the metrics.
+            models.Index(fields=["finished_at"], name="run_finished"),
         ]
         constraints = [
             models.UniqueConstraint(
