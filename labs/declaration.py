@@ -5,7 +5,7 @@ neither Django models nor torch: the web process and the child process of a run 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -71,12 +71,35 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a machine has to have for a run: so much memory, a GPU, so much memory on that. 0 MB is any."""
+
+    memory_mb: int = 0
+    gpu: bool = False
+    gpu_memory_mb: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """As it is stored with a run: only what is needed."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+ANYWHERE = Needs()
+
+
+@dataclass(frozen=True)
 class Preset:
-    """Ready-made parameters. `expected_seconds` is a first guess on two CPU cores, until this site knows better."""
+    """Ready-made parameters. `expected_seconds` is a first guess (on two CPU cores, for `gpu` on one GPU), until this
+    site knows better. The preset `gpu` needs a GPU, whether it says so or not."""
 
     params: dict[str, Any]
     seeds: tuple[int, ...]
     expected_seconds: int
+    needs: Needs = ANYWHERE
+
+
+def one(params: Any) -> float:
+    """The work of a lab that does not say how its work grows with its parameters: then only the seeds count."""
+    return 1.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +107,8 @@ class Lab:
     """A lab: what it asks, what can be set, what it measures and how that is drawn.
 
     `version` goes up when the experiment's code changes what its numbers mean; evidence of an older one is stale.
-    `takeaway` is what to say in the interview, Markdown, and may hold `[[claim:…]]`.
+    `takeaway` is what to say in the interview, Markdown, and may hold `[[claim:…]]`. `work` is how much there is to
+    compute for one seed, in any unit: it bounds what learners may ask for, beside the presets.
 
     `points` says of parameters and seeds which points (key, seed) are most of the work and can be computed apart, so
     that several workers may share them; the experiment then computes what `is_due` and leaves the rest alone.
@@ -101,6 +125,7 @@ class Lab:
     charts: tuple[Chart, ...]
     presets: dict[PresetName, Preset]
     points: Callable[[Any, Sequence[int]], list[tuple[str, int]]] | None = None
+    work: Callable[[Any], float] = one
 
     def metric(self, name: str) -> Metric:
         """The metric of that name; KeyError names the lab and what it has."""
@@ -108,3 +133,10 @@ class Lab:
             if metric.name == name:
                 return metric
         raise KeyError(f"Lab {self.slug} has no metric {name!r}; it has {', '.join(m.name for m in self.metrics)}")
+
+    def needs(self, preset: str) -> Needs:
+        """What a run from that preset needs; own parameters from nowhere run on any machine."""
+        if preset not in self.presets:
+            return ANYWHERE
+        needs = self.presets[preset].needs
+        return replace(needs, gpu=True) if preset == "gpu" or needs.gpu_memory_mb else needs

@@ -167,4 +167,5 @@ LAB = Lab(
             expected_seconds=300,
         ),
     },
+    work=lambda params: len(params.starts) * params.steps * params.batch_size,
 )

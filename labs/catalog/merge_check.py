@@ -109,6 +109,17 @@ def latency_charts() -> tuple[Chart, ...]:
     )
 
 
+TRAINING_TOKENS = 3 * 32  # of one pair: about 32 tokens, forward and twice as much backward
+VARIANTS = 3  # that are timed
+
+
+def work(params: MergeCheckParameters) -> float:
+    """Tokens that go through the model."""
+    timed = sum(int(batch) * int(tokens) for batch, tokens in (shape.split("x") for shape in params.shapes))
+    trained = TRAINING_TOKENS * params.steps * params.batch_size
+    return trained + VARIANTS * len(params.dtypes) * params.repeats * timed
+
+
 LAB = Lab(
     slug="merge-check",
     version=1,
@@ -214,4 +225,5 @@ LAB = Lab(
             expected_seconds=180,
         ),
     },
+    work=work,
 )

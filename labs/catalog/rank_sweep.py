@@ -218,4 +218,5 @@ LAB = Lab(
         ),
     },
     points=points,
+    work=lambda params: len(params.ranks) * len(params.scalings) * params.steps * params.batch_size,
 )
