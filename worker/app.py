@@ -1,23 +1,39 @@
 """The Celery worker: `celery -A worker.app worker -Q cpu`."""
 
 import os
+from typing import Any
 
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down  # noqa: E402 (after setup)
+from celery.signals import (  # noqa: E402 (after setup)
+    celeryd_init,
+    worker_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from django.conf import settings  # noqa: E402
 
 from labs.broker import app  # noqa: E402
+from labs.models import Run  # noqa: E402
 from quiz.statistics.optimising import optimisations_ring_waiting  # noqa: E402
-from worker import stopping, tasks  # noqa: E402, F401 (tasks: registers them)
+from worker import machine, stopping, tasks  # noqa: E402, F401 (tasks: registers them)
 from worker.minder import Minder  # noqa: E402
 
 __all__ = ["app"]
 
 minders: list[Minder] = []
+
+
+@celeryd_init.connect
+def set_pool_size(conf: Any, options: dict[str, Any], **kwargs: object) -> None:
+    """As many pool processes as runs may go side by side, unless `-c` says how many."""
+    queues = options.get("queues") or []
+    queues = queues.split(",") if isinstance(queues, str) else list(queues)
+    conf.worker_concurrency = machine.pool_size(queues, machine.gpus() if Run.GPU in queues else [])
 
 
 @worker_init.connect
@@ -28,9 +44,9 @@ def begin(**kwargs: object) -> None:
 
 
 @worker_ready.connect
-def look_after_runs(**kwargs: object) -> None:
+def look_after_runs(sender: Any, **kwargs: object) -> None:
     """From now on, and first of all for what was left while no worker ran."""
-    minder = Minder(app.amqp.queues.consume_from)
+    minder = Minder(sender.hostname, app.amqp.queues.consume_from)
     minders.append(minder)
     minder.start()
     optimisations_ring_waiting()

@@ -2,7 +2,7 @@
 
 It queues again what silent workers held, and rings for waiting runs when this worker has nothing to do: then their
 bells were lost, with a broker or before one could be reached. Any number of minders may work at the same time, because
-each of their writes is one conditional UPDATE.
+each of their writes is one conditional UPDATE. It also announces its own worker, as long as that lives.
 """
 
 import logging
@@ -16,6 +16,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from labs import services
 from labs.broker import BrokerDown
+from worker.machine import Announcer
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +31,10 @@ def is_idle() -> bool:
 
 
 class Minder(threading.Thread):
-    def __init__(self, queues: Iterable[str], is_idle: Callable[[], bool] = is_idle) -> None:
+    def __init__(self, worker: str, queues: Iterable[str], is_idle: Callable[[], bool] = is_idle) -> None:
         super().__init__(name="minder", daemon=True)
         self.queues = list(queues)
+        self.announcer = Announcer(worker, self.queues)
         self.is_idle = is_idle
         self.leases = services.LeaseWatch()
         self._ended = threading.Event()
@@ -50,6 +52,7 @@ class Minder(threading.Thread):
         with lock:
             try:
                 services.runs_reap(self.leases)
+                self.announcer.announce()
                 if self.is_idle():
                     services.runs_ring_waiting(self.queues)
             except (DatabaseError, InterfaceError, BrokerDown) as error:

@@ -46,6 +46,7 @@ class Limits:
     memory_mb: int | None = None
     disk_mb: int | None = None
     gpu_memory_percent: int = 100
+    device: str | None = None  # CUDA_VISIBLE_DEVICES; None is what the supervising process sees
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def supervise(
     says whether the run has to stop. An exception from either ends the child and is raised again.
     """
     told = {"memory_limit_mb": limits.memory_mb, "file_limit_mb": limits.disk_mb}
-    child = Child(job.model_copy(update=told | {"gpu_memory_percent": limits.gpu_memory_percent}))
+    child = Child(job.model_copy(update=told | {"gpu_memory_percent": limits.gpu_memory_percent}), limits.device)
     try:
         outcome = Watch(child, Path(job.scratch), limits).until_end(on_event, on_pulse)
     finally:
@@ -98,9 +99,11 @@ def supervise(
     return replace(outcome, log=child.log)
 
 
-def child_environment() -> dict[str, str]:
+def child_environment(device: str | None = None) -> dict[str, str]:
     """What the child needs and nothing more: no keys, no URLs of database or broker."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    if device is not None:
+        kept["CUDA_VISIBLE_DEVICES"] = device
     return kept | {
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
@@ -114,14 +117,14 @@ def child_environment() -> dict[str, str]:
 class Child:
     """The process, its event lines and the tail of its log."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, device: str | None = None) -> None:
         self.process = subprocess.Popen(
             [*COMMAND, "--parent", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=ROOT,
-            env=child_environment(),
+            env=child_environment(device),
             start_new_session=True,  # a process group of its own, to be stopped as a whole
         )
         self._log: deque[str] = deque(maxlen=LOG_LINES)

@@ -19,6 +19,7 @@ from config.supervisor import guard, valkey
 from config.supervisor.output import Printer
 from config.supervisor.service import Service
 from labs.broker import BrokerDown, live_workers, restore_unacked
+from worker.machine import has_driver
 
 # Failures in a row, before everything answered once, after which going on makes no sense.
 FIRST_TRIES = 3
@@ -55,10 +56,15 @@ def web_command(host: str, port: int) -> list[str]:
 
 
 def worker_command(queues: str = "cpu", name: str = "celery") -> list[str]:
-    """One task at a time: a run uses every core. No gossip between workers: the database decides who runs what."""
+    """As many tasks at a time as worker.machine says. No gossip between workers: the database decides who runs what."""
     celery = [sys.executable, "-W", "ignore:You're running the worker", "-m", "celery", "-q", "-A", "worker.app"]
-    options = ["-Q", queues, "-n", f"{name}@%h", "-c", "1", "--without-gossip", "--without-mingle"]
+    options = ["-Q", queues, "-n", f"{name}@%h", "--without-gossip", "--without-mingle"]
     return [*celery, "worker", *options, "--loglevel", "INFO"]
+
+
+def own_queues() -> str:
+    """The queues of the one worker of this machine."""
+    return "cpu,gpu" if has_driver() else "cpu"
 
 
 def worker_environment() -> dict[str, str]:
@@ -94,7 +100,10 @@ class Supervisor:
         self.signals = 0
         self.announced = threading.Event()
         self._start_guard(lock)
-        self.services = [self._service("web", web_command(host, port)), self._service("worker", worker_command())]
+        self.services = [
+            self._service("web", web_command(host, port)),
+            self._service("worker", worker_command(own_queues())),
+        ]
         if not settings.REDIS_URL:
             self._add_broker()
 

@@ -27,13 +27,13 @@ def bells(monkeypatch) -> list:
 def test_an_idle_worker_rings_for_runs_of_its_queues(alice, bells):
     waiting = make_run(alice, status=Run.QUEUED)
     make_run(alice, status=Run.QUEUED, queue=Run.GPU)
-    Minder(["cpu"], is_idle=lambda: True).look()
+    Minder("cpu@a", ["cpu"], is_idle=lambda: True).look()
     assert bells == [waiting.pk]
 
 
 def test_a_busy_worker_rings_for_nothing(alice, bells):
     make_run(alice, status=Run.QUEUED)
-    Minder(["cpu"], is_idle=lambda: False).look()
+    Minder("cpu@a", ["cpu"], is_idle=lambda: False).look()
     assert bells == []
 
 
@@ -41,7 +41,7 @@ def test_it_takes_back_what_a_silent_worker_held(alice, bells, monkeypatch):
     ended = timezone.now() - timedelta(seconds=1)
     run = make_run(alice, status=Run.RUNNING, attempt=1, lease_until=ended)
     seconds = iter(range(0, 1000, 10))
-    minder = Minder(["cpu"], is_idle=lambda: False)
+    minder = Minder("cpu@a", ["cpu"], is_idle=lambda: False)
     minder.leases = services.LeaseWatch(lambda: next(seconds) // 20 * 20)  # each look takes no time
     minder.look()
     minder.look()
@@ -60,7 +60,7 @@ def test_what_is_away_is_looked_for_again(monkeypatch, error):
         return []
 
     monkeypatch.setattr(services, "runs_reap", reap)
-    minder = Minder(["cpu"], is_idle=lambda: False)
+    minder = Minder("cpu@a", ["cpu"], is_idle=lambda: False)
     minder.look()
     minder.look()
     assert len(looks) == 2
