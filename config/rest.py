@@ -10,7 +10,7 @@ from rest_framework.views import exception_handler
 
 from labs.catalog import UnknownLab
 from labs.parameters import ParameterErrors
-from labs.services import TooManyRuns
+from labs.services import LimitReached
 
 
 class Pages(PageNumberPagination):
@@ -25,8 +25,9 @@ def handle_exception(exc: Exception, context: dict[str, Any]) -> Response | None
         return Response({"error": str(exc), "fields": exc.by_field()}, status=400)
     if isinstance(exc, UnknownLab):
         return Response({"error": str(exc), "fields": {"lab": [str(exc)]}}, status=400)
-    if isinstance(exc, TooManyRuns):
-        return Response({"error": str(exc)}, status=429)
+    if isinstance(exc, LimitReached):
+        limit = {"limit": exc.name, "allowed": exc.allowed, "frees_at": exc.frees_at}
+        return Response({"error": str(exc), **limit}, status=429 if exc.temporary else 403)
     return exception_handler(exc, context)
 
 

@@ -82,6 +82,15 @@ RUN_LEASE_SECONDS = env_int("RUN_LEASE_SECONDS", 15, low=2, high=600)
 # Workers in a row, without a point finished in between, that a run may take down.
 RUN_MAX_ATTEMPTS = env_int("RUN_MAX_ATTEMPTS", 3, low=1, high=100)
 
+# What one user may have, staff excepted: runs under way (more wait), runs that wait, and minutes of runs a day.
+USER_MAX_RUNNING = env_int("USER_MAX_RUNNING", 2, low=1, high=1000)
+USER_MAX_WAITING = env_int("USER_MAX_WAITING", 5, low=1, high=1000)
+USER_MINUTES_PER_DAY = env_int("USER_MINUTES_PER_DAY", 480, low=1, high=100 * 24 * 60)
+# Work of one run, in percent of the preset `standard` (on a GPU: of `gpu`), staff excepted.
+LEARNER_WORK_PERCENT = env_int("LEARNER_WORK_PERCENT", 100, low=1, high=100_000)
+# Runs of all users that may wait.
+QUEUE_LENGTH = env_int("QUEUE_LENGTH", 100, low=1, high=100_000)
+
 # A task that is not acknowledged within this time is delivered again, even to the worker that still works on it: it has
 # to be longer than the longest run, in all three places.
 VISIBILITY_TIMEOUT = RUN_TIME_LIMIT + 3600

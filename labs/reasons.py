@@ -17,6 +17,20 @@ REASONS = {
     "broker-down": _("Waiting for the queue: the broker does not answer. The run starts when it does."),
     "worker-stopped": _("Its worker was stopped. The run waits for the next one; what was finished is kept."),
     "worker-lost": _("Its worker fell silent. The run waits for another one; what was finished is kept."),
+    # computed where they are shown: labs.waiting
+    "no-worker": _("Waits: no worker is running. Start one."),
+    "no-gpu": _("Waits: no worker with a GPU is running; start one, or choose the standard preset."),
+    "no-gpu-memory": _(
+        "Waits: no worker with a GPU of %(gpu_memory_mb)s GB is running; start one, or choose the standard preset."
+    ),
+    "no-memory": _(
+        "Waits: no worker with %(memory_mb)s GB of memory is running; start one, or choose a smaller preset."
+    ),
+    "own-running": _(
+        "Waits: your runs under way are %(count)s, the limit is %(limit)s. It starts when one of them ends."
+    ),
+    "in-line": _("Waits for a free worker. Runs before it in the queue: %(count)s."),
+    "next-in-line": _("Waits for a free worker. It is the next in the queue."),
     # ended
     "cancelled": _("The run was cancelled."),
     "cancelled-early": _("Cancelled before it started."),

@@ -15,7 +15,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from labs import services
 from labs.models import MetricValue, Run
-from worker import stopping
+from worker import machine, stopping
 from worker.models.store import sha256
 from worker.protocol import (
     ArtifactEvent,
@@ -46,8 +46,9 @@ logger = logging.getLogger(__name__)
 
 
 def execute(run_id: int, *, worker: str = "") -> None:
-    """Run it to its end, unless it has ended or somebody holds it."""
-    run = services.run_claim(run_id, worker=worker)
+    """Run it to its end, unless it has ended, somebody holds it, or it has to wait."""
+    mine = machine.gpus_at(machine.place(), machine.gpus())
+    run = services.run_admit(run_id, worker=worker, memory_mb=machine.memory_mb(), gpus=mine)
     if run is None:
         return
     logger.info("Run %s (%s), attempt %s", run.pk, run.lab_slug, run.attempt, extra={"run": run.pk})
@@ -68,6 +69,7 @@ def _supervised(run: Run, writer: "EventWriter") -> Outcome:
         memory_mb=settings.RUN_MEMORY_LIMIT_MB,
         disk_mb=settings.RUN_DISK_LIMIT_MB,
         gpu_memory_percent=settings.RUN_GPU_MEMORY_PERCENT,
+        device=machine.device_for(run),
     )
     try:
         with _scratch_folder(run) as scratch:

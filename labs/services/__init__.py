@@ -1,7 +1,10 @@
 """Writes of the labs: one function an action, each one transaction."""
 
+from labs.services.admission import run_admit
 from labs.services.claims import claims_recompute, finding_from_reference, finding_from_run, findings_of_runs
 from labs.services.evidence import evidence_code, evidence_import
+from labs.services.limits import LimitReached
+from labs.services.machines import machine_announce, machine_seen
 from labs.services.parts import (
     part_claim,
     part_claim_next,
@@ -14,10 +17,9 @@ from labs.services.parts import (
     parts_ring,
 )
 from labs.services.requests import (
-    MAX_LIVE_RUNS,
     Request,
-    TooManyRuns,
     question_key,
+    run_evidence,
     run_request,
     run_submit,
     run_twin,
@@ -39,16 +41,17 @@ from labs.services.runs import (
 from labs.services.work import LeaseWatch
 
 __all__ = [
-    "MAX_LIVE_RUNS",
     "LeaseWatch",
+    "LimitReached",
     "Request",
-    "TooManyRuns",
     "claims_recompute",
     "evidence_code",
     "evidence_import",
     "finding_from_reference",
     "finding_from_run",
     "findings_of_runs",
+    "machine_announce",
+    "machine_seen",
     "part_claim",
     "part_claim_next",
     "part_fail",
@@ -59,9 +62,11 @@ __all__ = [
     "parts_make",
     "parts_ring",
     "question_key",
+    "run_admit",
     "run_cancel",
     "run_claim",
     "run_environment",
+    "run_evidence",
     "run_finish",
     "run_finish_point",
     "run_heartbeat",

@@ -11,16 +11,10 @@ from django.utils import timezone
 
 from labs import broker
 from labs.catalog import get_lab
-from labs.declaration import Lab
+from labs.declaration import ANYWHERE, Lab, Needs
 from labs.models import Run
 from labs.parameters import ParameterError, ParameterErrors, validate, validate_seeds
-
-# Runs of one user that may wait or run at the same time.
-MAX_LIVE_RUNS = 5
-
-
-class TooManyRuns(RuntimeError):
-    """The user's runs already fill what one user may have."""
+from labs.services.limits import check_limits
 
 
 def question_key(lab: Lab, params: dict[str, Any], seeds: list[int]) -> str:
@@ -37,6 +31,11 @@ class Request:
     params: dict[str, Any]
     seeds: list[int]
     preset: str
+    needs: Needs = ANYWHERE
+
+    @property
+    def queue(self) -> str:
+        return Run.GPU if self.needs.gpu else Run.CPU
 
     @property
     def key(self) -> str:
@@ -48,7 +47,8 @@ def run_request(
 ) -> Request:
     """Preset, then `params` over it, then the lab's defaults. UnknownLab and ParameterErrors say what is wrong.
 
-    The request keeps the preset's name only while it asks for exactly what the preset says.
+    The request keeps the preset's name only while it asks for exactly what the preset says; what is changed in a preset
+    still needs the machine that the preset needs.
     """
     lab = get_lab(lab_slug)
     if preset and preset not in lab.presets:
@@ -58,7 +58,8 @@ def run_request(
     base = lab.presets[preset or "quick"]
     validated = validate(lab, (base.params if preset else {}) | (params or {})).model_dump(mode="json")
     chosen = validate_seeds(list(base.seeds) if seeds is None else seeds)
-    return Request(lab, validated, chosen, preset=_preset_of(lab, validated, chosen))
+    exact = _preset_of(lab, validated, chosen)
+    return Request(lab, validated, chosen, preset=exact, needs=lab.needs(exact or preset))
 
 
 def _preset_of(lab: Lab, params: dict[str, Any], seeds: list[int]) -> str:
@@ -74,16 +75,22 @@ def run_twin(*, user: User, request: Request) -> Run | None:
     return wanted.order_by("-pk").first()
 
 
+def run_evidence(*, user: User, request: Request) -> Run | None:
+    """The newest succeeded run of anybody else that asked the same: its numbers are evidence, its owner nobody's
+    business."""
+    others = Run.objects.filter(question_key=request.key, status=Run.SUCCEEDED).exclude(owner=user)
+    return others.order_by("-pk").first()
+
+
 def run_submit(*, user: User, request: Request) -> Run:
-    """Queue a run and ring for a worker. TooManyRuns above the user's limit.
+    """Queue a run and ring for a worker. LimitReached when the user, or all together, have asked for enough.
 
     A broker that is down does not lose the run: the row waits, and the workers ring for it when the broker is back.
     """
     with transaction.atomic():
         User.objects.select_for_update().get(pk=user.pk)  # two submissions of one user count one after the other
-        live = Run.objects.filter(owner=user, status__in=Run.LIVE).count()
-        if live >= MAX_LIVE_RUNS:
-            raise TooManyRuns(f"{live} of your runs are waiting or running; allowed: {MAX_LIVE_RUNS}")
+        params = request.lab.parameters(**request.params)
+        check_limits(user=user, lab=request.lab, params=params, seeds=request.seeds, queue=request.queue)
         run = Run.objects.create(
             owner=user,
             lab_slug=request.lab.slug,
@@ -92,6 +99,8 @@ def run_submit(*, user: User, request: Request) -> Run:
             params=request.params,
             seeds=request.seeds,
             question_key=request.key,
+            queue=request.queue,
+            needs=request.needs.document(),
             created_at=timezone.now(),
         )
     try:
