@@ -3,11 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404
 
 from labs.catalog import UnknownLab, get_lab
@@ -15,9 +14,6 @@ from labs.declaration import Lab
 from labs.models import Claim, Run
 from labs.points import parse_point
 from labs.statistics import Summary, mean_interval
-
-# How many past runs tell how long the next one takes.
-HISTORY = 10
 
 
 @dataclass(frozen=True)
@@ -35,6 +31,11 @@ def visible_runs(user: User | AnonymousUser) -> QuerySet[Run]:
     if user.is_staff:
         return Run.objects.all()
     return Run.objects.filter(Q(origin=Run.REFERENCE) | Q(owner=user.pk, owner__isnull=False))
+
+
+def may_see(user: User | AnonymousUser, run: Run) -> bool:
+    """The rule of `visible_runs` for a run at hand."""
+    return user.is_staff or run.origin == Run.REFERENCE or (run.owner_id is not None and run.owner_id == user.pk)
 
 
 def run_for_user(user: User | AnonymousUser, run_id: int) -> Run:
@@ -73,14 +74,6 @@ def results(run: Run) -> list[Result]:
     for name, point, value in run.values.filter(step=None).values_list("name", "point", "value"):
         values[name, point].append(value)
     return [Result(name, point, parse_point(point), mean_interval(found)) for (name, point), found in values.items()]
-
-
-def expected_seconds(lab: Lab, preset: str) -> int:
-    """How long a preset takes: the median of this site's own last runs, else the declaration's first guess."""
-    runs = Run.objects.filter(origin=Run.SITE, status=Run.SUCCEEDED, lab_slug=lab.slug, preset=preset)
-    spans = runs.annotate(span=F("finished_at") - F("started_at")).values_list("span", flat=True)[:HISTORY]
-    seconds = [span.total_seconds() for span in spans if span]
-    return round(median(seconds)) if seconds else lab.presets[preset].expected_seconds  # type: ignore[index]
 
 
 def claims_of_lab(lab: Lab) -> list[Claim]:

@@ -3,7 +3,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from labs.api import lab_document
+from labs.api import lab_documents
 from labs.catalog import all_labs
 
 
@@ -14,7 +14,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        documents = [lab_document(lab) for lab in all_labs().values()]
+        documents = lab_documents(all_labs().values())
         if options["json"]:
             self.stdout.write(json.dumps(documents, ensure_ascii=False, indent=1))
             return
