@@ -7,7 +7,7 @@ from rest_framework.routers import DefaultRouter
 
 from config.login import LoginThrottle
 from kb.api import PointViewSet, TopicViewSet
-from labs.api import ClaimViewSet, LabViewSet, RunViewSet
+from labs.api import ClaimViewSet, LabViewSet, QueueViewSet, RunViewSet, WorkerViewSet
 from quiz.api import QuestionViewSet
 from quiz.review.api import ReviewViewSet
 
@@ -27,6 +27,8 @@ router.register("claims", ClaimViewSet, basename="claim")
 router.register("labs", LabViewSet, basename="lab")
 router.register("runs", RunViewSet, basename="run")
 router.register("review", ReviewViewSet, basename="review")
+router.register("workers", WorkerViewSet, basename="worker")
+router.register("queues", QueueViewSet, basename="queue")
 
 urlpatterns = [
     path("token/", TokenView.as_view(), name="api-token"),

@@ -1,4 +1,6 @@
+from collections.abc import Iterable
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
@@ -7,17 +9,19 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotAuthenticated, NotFound
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet, ReadOnlyModelViewSet, ViewSet
 
 from labs.catalog import all_labs, get_lab
 from labs.declaration import Lab
+from labs.durations import Duration, expected_durations
 from labs.models import Artifact, Claim, MetricValue, Run
 from labs.parameters import parameter_schema
-from labs.queries import expected_seconds, own_run, visible_runs
+from labs.queries import may_see, own_run, visible_runs
 from labs.services import run_cancel, run_request, run_submit, run_twin
+from labs.waiting import QueueState, Site, WorkerState
 
 
 def signed_in(request: Request) -> User:
@@ -86,8 +90,14 @@ class LabSerializer(serializers.Serializer):
     presets = serializers.DictField(child=serializers.DictField())
 
 
-def lab_document(lab: Lab) -> dict[str, Any]:
-    """A lab as the API and `list_labs` show it."""
+def lab_documents(labs: Iterable[Lab]) -> list[dict[str, Any]]:
+    """Labs as the API and `list_labs` show them."""
+    labs = list(labs)
+    durations = expected_durations(labs)
+    return [_lab_document(lab, durations) for lab in labs]
+
+
+def _lab_document(lab: Lab, durations: dict[tuple[str, str], Duration]) -> dict[str, Any]:
     return {
         "slug": lab.slug,
         "version": lab.version,
@@ -96,7 +106,12 @@ def lab_document(lab: Lab) -> dict[str, Any]:
         "parameters": parameter_schema(lab),
         "metrics": [asdict(metric) | {"title": metric.title.model_dump()} for metric in lab.metrics],
         "presets": {
-            name: asdict(preset) | {"expected_seconds": expected_seconds(lab, name)}
+            name: asdict(preset)
+            | {
+                "needs": lab.needs(name).document(),
+                "expected_seconds": durations[lab.slug, name].seconds,
+                "is_measured": durations[lab.slug, name].is_measured,
+            }
             for name, preset in lab.presets.items()
         },
     }
@@ -109,13 +124,13 @@ class LabViewSet(ViewSet):
 
     @extend_schema(responses=LabSerializer(many=True))
     def list(self, request: Request) -> Response:
-        return Response([lab_document(lab) for lab in all_labs().values()])
+        return Response(lab_documents(all_labs().values()))
 
     @extend_schema(responses=LabSerializer)
     def retrieve(self, request: Request, slug: str) -> Response:
         if slug not in all_labs():
             raise NotFound(f"Unknown lab {slug!r}; allowed: {', '.join(all_labs())}")
-        return Response(lab_document(get_lab(slug)))
+        return Response(lab_documents([get_lab(slug)])[0])
 
 
 class ArtifactSerializer(serializers.ModelSerializer):
@@ -127,6 +142,7 @@ class ArtifactSerializer(serializers.ModelSerializer):
 class RunSerializer(serializers.ModelSerializer):
     lab = serializers.CharField(source="lab_slug")
     percent = serializers.IntegerField()
+    waiting = serializers.SerializerMethodField(help_text="What a waiting run waits for.")
     artifacts = ArtifactSerializer(many=True, read_only=True)
 
     class Meta:
@@ -139,8 +155,11 @@ class RunSerializer(serializers.ModelSerializer):
             "preset",
             "params",
             "seeds",
+            "queue",
+            "needs",
             "status",
             "reason",
+            "waiting",
             "percent",
             "progress_note",
             "environment",
@@ -151,6 +170,14 @@ class RunSerializer(serializers.ModelSerializer):
             "finished_at",
         ]
         read_only_fields = fields
+
+    def get_waiting(self, run: Run) -> str:
+        return self._site.why_waiting(run)
+
+    @cached_property
+    def _site(self) -> Site:
+        """One for all runs of an answer."""
+        return Site()
 
 
 class SubmitSerializer(serializers.Serializer):
@@ -207,3 +234,76 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSe
         """Every number of the run, results and curves, in the order in which they were logged."""
         page = self.paginate_queryset(self.get_object().values.all())
         return self.get_paginated_response(MetricValueSerializer(page, many=True).data)
+
+
+class WorkerSerializer(serializers.Serializer):
+    """A worker; names of machines are for staff, and so are other people's runs."""
+
+    number = serializers.IntegerField()
+    name = serializers.CharField(allow_null=True)
+    is_live = serializers.BooleanField()
+    is_busy = serializers.BooleanField()
+    runs = serializers.ListField(child=serializers.IntegerField())
+    queues = serializers.ListField(child=serializers.CharField())
+    cores = serializers.IntegerField()
+    memory_mb = serializers.IntegerField()
+    gpus = serializers.ListField(child=serializers.DictField())
+    versions = serializers.DictField(child=serializers.CharField())
+    started_at = serializers.DateTimeField()
+    last_seen = serializers.DateTimeField()
+
+
+def worker_document(state: WorkerState, user: User) -> dict[str, Any]:
+    shared = ("queues", "cores", "memory_mb", "gpus", "versions", "started_at", "last_seen")
+    return {
+        "number": state.number,
+        "name": state.machine.name if user.is_staff else None,
+        "is_live": state.is_live,
+        "is_busy": bool(state.runs),
+        "runs": [run.pk for run in state.runs if may_see(user, run)],
+        **{name: getattr(state.machine, name) for name in shared},
+    }
+
+
+class WorkerViewSet(ViewSet):
+    """The workers that were seen within a day."""
+
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(responses=WorkerSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        documents = [worker_document(state, signed_in(request)) for state in Site().workers]
+        return Response(WorkerSerializer(documents, many=True).data)
+
+
+class WaitingRunSerializer(serializers.Serializer):
+    run = serializers.IntegerField()
+    waiting = serializers.CharField()
+
+
+class QueueSerializer(serializers.Serializer):
+    """A queue; `runs` are those of the waiting ones that you may see."""
+
+    name = serializers.CharField()
+    workers = serializers.IntegerField()
+    running = serializers.IntegerField()
+    waiting = serializers.IntegerField()
+    oldest = serializers.DateTimeField(allow_null=True)
+    runs = WaitingRunSerializer(many=True)
+
+
+def queue_document(queue: QueueState, site: Site, user: User) -> dict[str, Any]:
+    runs = [run for run in site.waiting if run.queue == queue.name and may_see(user, run)]
+    return asdict(queue) | {"runs": [{"run": run.pk, "waiting": site.why_waiting(run)} for run in runs]}
+
+
+class QueueViewSet(ViewSet):
+    """The queues, and what each of your waiting runs waits for."""
+
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(responses=QueueSerializer(many=True))
+    def list(self, request: Request) -> Response:
+        site = Site()
+        documents = [queue_document(queue, site, signed_in(request)) for queue in site.queues()]
+        return Response(QueueSerializer(documents, many=True).data)

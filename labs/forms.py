@@ -20,6 +20,8 @@ class LabForm(forms.Form):
         shown = {name: ", ".join(map(str, v)) if isinstance(v, list) else v for name, v in params.items()}
         super().__init__(data, initial=shown | {"seeds": ", ".join(map(str, chosen.seeds))})
         self.lab = lab
+        # What the reader started from: the run needs the machine that this preset needs.
+        self.based_on = preset if data is None else data.get("based_on", "")
         self.request: Request | None = None
         self.schema = parameter_schema(lab)["properties"]
         for name, field in self.schema.items():
@@ -39,7 +41,8 @@ class LabForm(forms.Form):
         raw = {name: _raw(field, cleaned[name]) for name, field in self.schema.items()}
         try:
             seeds = [int(part) if part.isdecimal() else part for part in _parts(cleaned["seeds"])]
-            self.request = run_request(lab_slug=self.lab.slug, params=raw, seeds=seeds)  # type: ignore[arg-type]
+            based_on = self.based_on if self.based_on in self.lab.presets else ""
+            self.request = run_request(lab_slug=self.lab.slug, preset=based_on, params=raw, seeds=seeds)  # type: ignore[arg-type]
         except ParameterErrors as e:
             for name, messages in e.by_field().items():
                 field = name.split(".")[0]

@@ -18,3 +18,4 @@ claim_urls = [
     path("", views.claims, name="labs-claims"),
     path("<slug:slug>/", views.claim, name="labs-claim"),
 ]
+worker_urls = [path("", views.workers, name="labs-workers")]

@@ -3,6 +3,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -14,15 +15,16 @@ from kb.queries import resolver_for
 from labs.catalog import all_labs
 from labs.chips import claim_value
 from labs.declaration import Lab
+from labs.durations import expected_durations
 from labs.figures import figures
 from labs.forms import LabForm
 from labs.models import Claim, Run
 from labs.queries import (
     claims_by,
     claims_of_lab,
-    expected_seconds,
     lab_or_404,
     labs_of_claim,
+    may_see,
     own_run,
     reference_run,
     run_for_user,
@@ -31,7 +33,8 @@ from labs.queries import (
     visible_runs,
 )
 from labs.schema import CheckSource
-from labs.services import TooManyRuns, findings_of_runs, run_cancel, run_submit, run_twin
+from labs.services import LimitReached, Request, findings_of_runs, run_cancel, run_evidence, run_submit, run_twin
+from labs.waiting import Site
 
 # htmx stops polling when a response carries this status.
 STOP_POLLING = 286
@@ -49,11 +52,12 @@ def _lab_page(request: HttpRequest, lab: Lab, preset: str, form: LabForm, **more
     reference = reference_run(lab)
     claims = claims_of_lab(lab)
     status = more.pop("status", 200)
+    durations = expected_durations([lab])
     context = {
         "lab": lab,
         "form": form,
         "preset": preset,
-        "presets": [{"name": name, "seconds": expected_seconds(lab, name)} for name in lab.presets],
+        "presets": [{"name": name, "duration": durations[lab.slug, name]} for name in lab.presets],
         "reference": reference,
         "figures": figures(lab, reference),
         "claims": claims,
@@ -81,14 +85,24 @@ def submit(request: SignedInRequest, slug: str) -> HttpResponse:
     form = LabForm(lab, "quick", request.POST)
     if not form.is_valid() or form.request is None:
         return _lab_page(request, lab, "", form, status=422)
-    twin = run_twin(user=request.user, request=form.request)
-    if twin and "again" not in request.POST:
-        return _lab_page(request, lab, form.request.preset, form, twin=twin)
+    if "again" not in request.POST and (found := _answers(request.user, form.request)):
+        return _lab_page(request, lab, form.request.preset, form, **found)
     try:
         return redirect(run_submit(user=request.user, request=form.request))
-    except TooManyRuns as e:
+    except LimitReached as e:
         form.add_error(None, str(e))
-        return _lab_page(request, lab, "", form, status=429)
+        return _lab_page(request, lab, "", form, status=429 if e.temporary else 403)
+
+
+def _answers(user: User, request: Request) -> dict[str, Any]:
+    """What there is already for this question: a run of the reader's own, or somebody else's numbers."""
+    if twin := run_twin(user=user, request=request):
+        return {"twin": twin}
+    if evidence := run_evidence(user=user, request=request):
+        column = {"is_anonymous": True, "finished_at": evidence.finished_at}
+        compared = [evidence if may_see(user, evidence) else column]
+        return {"evidence": evidence, "compared": compared, "table": table_of(request.lab, [evidence])}
+    return {}
 
 
 @require_safe
@@ -97,6 +111,16 @@ def runs(request: SignedInRequest) -> HttpResponse:
     """The reader's own runs and the reference runs; staff see everybody's."""
     page = Paginator(visible_runs(request.user).select_related("owner"), 25).get_page(request.GET.get("page"))
     return render(request, "labs/runs.html", {"page": page})
+
+
+@require_safe
+@login_required
+def workers(request: SignedInRequest) -> HttpResponse:
+    """Who computes here, what waits, and for what. Names of machines, and other people's runs, are for staff."""
+    site = Site()
+    waiting = [(run, site.why_waiting(run)) for run in site.waiting if may_see(request.user, run)]
+    context = {"queues": site.queues(), "workers": site.workers, "waiting": waiting}
+    return render(request, "labs/workers.html", context)
 
 
 def _run_context(run: Run) -> dict[str, Any]:
@@ -109,6 +133,7 @@ def _run_context(run: Run) -> dict[str, Any]:
     is_shown = run.status != Run.QUEUED
     return {
         "run": run,
+        "waiting": Site().why_waiting(run),
         "lab": lab,
         "reference": reference,
         "own": own,

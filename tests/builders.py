@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from kb.models import Point, Topic
-from labs.models import Claim, MetricValue, Run
+from labs.models import Claim, Machine, MetricValue, Run
 from labs.services import run_request
 from quiz.models import Question, RubricPoint
 
@@ -96,6 +96,13 @@ def make_run(owner: User | None = None, *, lab: str = "rank-sweep", preset: str 
         **values,
     }
     return Run.objects.create(owner=owner, lab_slug=lab, preset=preset, **values)
+
+
+def make_machine(name: str = "cpu@a", **values: Any) -> Machine:
+    """A worker that has just been seen."""
+    now = timezone.now()
+    values = {"host": "a", "queues": ["cpu"], "cores": 2, "memory_mb": 4096, "last_seen": now, **values}
+    return Machine.objects.create(name=name, started_at=now, **values)
 
 
 def add_values(run: Run, name: str, point: str, *values: float) -> Run:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
 from kb.text import active_language
-from labs import chips
+from labs import chips, waiting
 from labs.catalog import get_lab
 from labs.declaration import Lab
 from labs.models import Claim, Run
@@ -50,6 +50,12 @@ def span(seconds: float) -> str:
     if minutes < 60:
         return _("%(n)s min") % {"n": minutes}
     return _("%(h)s h %(n)s min") % {"h": minutes // 60, "n": minutes % 60}
+
+
+@register.filter
+def gigabytes(megabytes: int) -> str:
+    """Memory of a machine: `15.6 GB`."""
+    return f"{waiting.gigabytes(megabytes)} GB"
 
 
 @register.filter

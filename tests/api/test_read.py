@@ -33,7 +33,16 @@ def slugs(document: dict) -> list[str]:
 
 
 def test_the_root_lists_what_there_is(as_charlie):
-    assert set(get(as_charlie, "")) == {"topics", "points", "questions", "claims", "labs", "runs"}
+    assert set(get(as_charlie, "")) == {
+        "topics",
+        "points",
+        "questions",
+        "claims",
+        "labs",
+        "runs",
+        "workers",
+        "queues",
+    }
 
 
 def test_topics(as_charlie):

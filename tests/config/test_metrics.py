@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.metrics import SiteCollector
-from labs.models import Machine, Run
+from labs.models import Run
 from quiz.models import DayTally
-from tests.builders import make_run
+from tests.builders import make_machine, make_run
 
 TOKEN = "a-long-token"
 QUERIES = 5
@@ -24,12 +24,6 @@ def site(db) -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(SiteCollector())
     return registry
-
-
-def make_machine(name: str, **values) -> Machine:
-    now = timezone.now()
-    values = {"host": "h", "queues": ["cpu"], "cores": 2, "memory_mb": 4096, "last_seen": now, **values}
-    return Machine.objects.create(name=name, started_at=now, **values)
 
 
 def site_run(**values) -> Run:

@@ -97,7 +97,9 @@ def test_the_expected_time_is_what_this_site_measured(as_charlie, alice):
     assert "about 3 min" in body(as_charlie, LAB)
     now = timezone.now()
     make_run(alice, started_at=now, finished_at=now + timezone.timedelta(seconds=600))
-    assert "about 10 min" in body(as_charlie, LAB)
+    html = body(as_charlie, LAB)
+    assert "usually 10 min here" in html
+    assert "about 24 min" in html  # of the standard preset nothing is known
 
 
 def test_a_lab_lists_the_claims_that_rest_on_it(as_charlie):
@@ -175,18 +177,54 @@ def test_again_runs_all_the_same(as_alice, alice, bells):
     assert Run.objects.count() == 2
 
 
-def test_somebody_elses_run_is_no_twin(as_alice, bob, bells):
-    make_run(bob)
+def test_somebody_elses_answer_is_offered_without_a_name(as_alice, bob, bells):
+    run = with_losses(make_run(bob, finished_at=timezone.now()), 1.25)
+    response = as_alice.post(SUBMIT, QUICK)
+    html = response.content.decode()
+    assert (response.status_code, Run.objects.count()) == (200, 1)
+    assert "asked and measured here before" in html
+    assert "1.25" in html
+    assert run.get_absolute_url() not in html
+    assert "bob" not in html
+    assert as_alice.post(SUBMIT, QUICK | {"again": "1"}).status_code == 302
+
+
+def test_a_reference_run_that_answers_the_question_is_linked(as_alice, bells):
+    run = with_losses(make_run(), 1.25)
+    assert f'<a href="{run.get_absolute_url()}">Reference</a>' in as_alice.post(SUBMIT, QUICK).content.decode()
+
+
+def test_somebody_elses_run_without_an_answer_is_no_twin(as_alice, bob, bells):
+    make_run(bob, status=Run.RUNNING)
+    make_run(bob, status=Run.FAILED)
     assert as_alice.post(SUBMIT, QUICK).status_code == 302
 
 
-def test_too_many_runs_are_explained(as_alice, alice, bells):
+def test_a_limit_is_explained(as_alice, alice, bells):
     for steps in range(1, 6):
         as_alice.post(SUBMIT, QUICK | {"steps": str(steps)})
     response = as_alice.post(SUBMIT, QUICK)
     assert response.status_code == 429
-    assert "5 of your runs are waiting or running; allowed: 5" in response.content.decode()
+    assert "Your waiting runs: 5, the limit: 5. There is room again" in response.content.decode()
     assert Run.objects.count() == 5
+
+
+def test_more_work_than_the_standard_preset_is_refused_to_a_learner(as_alice, as_staff, bells):
+    typed = QUICK | {"steps": "2000", "ranks": "1, 2, 4, 8, 16, 32, 64"}
+    response = as_alice.post(SUBMIT, typed)
+    assert response.status_code == 403
+    assert "times the work of the preset “standard”; the limit for one run is 1 times" in response.content.decode()
+    assert as_staff.post(SUBMIT, typed).status_code == 302
+
+
+def test_a_changed_gpu_preset_still_asks_for_a_gpu(as_alice, bells):
+    assert 'name="based_on" value="gpu"' in body(as_alice, f"{LAB}?preset=gpu")
+    assert "Runs on a GPU" in body(as_alice, f"{LAB}?preset=gpu")
+    as_alice.post(SUBMIT, QUICK | {"based_on": "gpu", "steps": "7"})
+    as_alice.post(SUBMIT, QUICK | {"based_on": "gpu"})  # which is the quick preset
+    as_alice.post(SUBMIT, QUICK | {"based_on": "huge", "steps": "8"})
+    runs = Run.objects.order_by("pk").values_list("queue", "needs")
+    assert list(runs) == [("gpu", {"gpu": True}), ("cpu", {}), ("cpu", {})]
 
 
 @pytest.mark.parametrize("address", [SUBMIT, "/runs/1/cancel/"])
@@ -207,7 +245,7 @@ def test_what_reads_is_not_written(as_alice, address):
 def test_a_waiting_run_says_so_and_asks_for_news(as_alice, alice):
     run = make_run(alice, status=Run.QUEUED)
     html = body(as_alice, run.get_absolute_url())
-    assert "Waiting for a free worker." in html
+    assert "Waits: no worker is running. Start one." in html
     assert f'hx-get="/runs/{run.pk}/progress/"' in html
     assert 'hx-trigger="every' in html
     assert "Cancel the run" in html
