@@ -48,6 +48,8 @@ class Work(models.Model):
     # Why it is in this state (why it waits, why it did not succeed) and what to change: see labs.reasons.
     reason_code = models.CharField(max_length=40, blank=True)
     reason_args = models.JSONField(default=dict, blank=True)
+    # The training under way: {"step", "steps", "loss", "tokens_per_second"}; empty before there is one.
+    training = models.JSONField(default=dict, blank=True)
 
     class Meta:
         abstract = True
@@ -91,9 +93,15 @@ class Run(Work):
     cancel_requested = models.BooleanField(default=False)
     progress_done = models.FloatField(default=0)
     progress_total = models.FloatField(default=0)
+    progress_within = models.FloatField(default=0)  # of what is under way after progress_done: its share, 0 to 1
+    # How fast it goes is told from where this attempt began to compute, and from when it last got further.
+    progress_from = models.FloatField(default=0)
+    progress_since = models.DateTimeField(null=True, blank=True)
+    progress_at = models.DateTimeField(null=True, blank=True)
     note_code = models.CharField(max_length=40, blank=True)  # what it does just now: see labs.reasons
     note_args = models.JSONField(default=dict, blank=True)
-    peak_memory_mb = models.PositiveIntegerField(null=True, blank=True)  # of all its processes together
+    memory_mb = models.PositiveIntegerField(null=True, blank=True)  # of all its processes together
+    peak_memory_mb = models.PositiveIntegerField(null=True, blank=True)
 
     environment = models.JSONField(default=dict)
     durations = models.JSONField(default=dict)
@@ -149,7 +157,8 @@ class Run(Work):
     def percent(self) -> int:
         if self.status == self.SUCCEEDED:
             return 100
-        return min(99, int(100 * self.progress_done / self.progress_total)) if self.progress_total else 0
+        done = self.progress_done + self.progress_within
+        return min(99, int(100 * done / self.progress_total)) if self.progress_total else 0
 
 
 class RunPart(Work):

@@ -30,6 +30,7 @@ from worker.context import BadArtifact, NotFinite, RunContext
 from worker.models.store import model_digest, model_source, prepare
 from worker.protocol import DoneEvent, EnvironmentEvent, Event, FailedEvent, Job, ProgressEvent
 from worker.training.outcomes import Diverged
+from worker.training.watching import StepReporter, heard_by
 
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
@@ -100,7 +101,8 @@ def run(job: Job, emit: Emit) -> None:
     emit(EnvironmentEvent(environment=describe(job, params, emit)))
     experiment = import_module(f"worker.experiments.{module_name(lab.slug)}")
     ready = time.perf_counter()
-    experiment.run(params, RunContext(job, lab, emit, torch_device))
+    with heard_by(StepReporter(emit)):
+        experiment.run(params, RunContext(job, lab, emit, torch_device))
     ended = time.perf_counter()
     emit(DoneEvent(durations={"setup": ready - started, "run": ended - ready, "total": ended - started}))
 

@@ -82,6 +82,16 @@ class ProgressEvent(Message):
     args: Arguments = {}
 
 
+class StepEvent(Message):
+    """A training under way, now and then."""
+
+    event: Literal["step"] = "step"
+    step: Annotated[int, Field(ge=1)]  # steps done
+    steps: Annotated[int, Field(ge=1)]  # of this training
+    loss: FiniteFloat
+    tokens_per_second: Annotated[FiniteFloat, Field(ge=0)]  # without padding
+
+
 class MetricEvent(Message):
     """A curve value of a point under way, to be watched; the point event repeats it."""
 
@@ -121,5 +131,7 @@ class DoneEvent(Message):
     durations: dict[str, FiniteFloat]  # in seconds
 
 
-Event = EnvironmentEvent | ProgressEvent | MetricEvent | PointEvent | ArtifactEvent | FailedEvent | DoneEvent
+Event = (
+    EnvironmentEvent | ProgressEvent | StepEvent | MetricEvent | PointEvent | ArtifactEvent | FailedEvent | DoneEvent
+)
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

@@ -27,6 +27,7 @@ from worker.protocol import (
     MetricEvent,
     PointEvent,
     ProgressEvent,
+    StepEvent,
     Value,
 )
 from worker.supervise import NO_SPACE, Limits, Outcome, Pulse, Stop, supervise
@@ -160,6 +161,9 @@ class EventWriter:
         self._heartbeat_at = 0.0
         self._away_since: float | None = None
         self._shown = ""  # of the log
+        self._training: StepEvent | None = None  # not written yet
+        self._total = 0  # of the progress
+        self._has_computed = False  # anything of that
 
     def pulse(self, pulse: Pulse) -> Stop | None:
         """Renew the lease now and then; says why the run has to stop."""
@@ -173,8 +177,15 @@ class EventWriter:
     def _beat(self, pulse: Pulse) -> Stop | None:
         self._store_waiting()
         log = None if pulse.log == self._shown else pulse.log
-        stop = services.run_heartbeat(self.run, log_tail=log, peak_memory_mb=pulse.peak_memory_mb)
-        self._shown = pulse.log
+        training = self._training.model_dump(exclude={"event"}) if self._training else None
+        stop = services.run_heartbeat(
+            self.run,
+            log_tail=log,
+            memory_mb=pulse.memory_mb,
+            peak_memory_mb=pulse.peak_memory_mb,
+            training=training,
+        )
+        self._shown, self._training = pulse.log, None
         return stop
 
     def write(self, event: Event) -> None:
@@ -214,21 +225,36 @@ class EventWriter:
                 self._store_curve()
             self._curve.append(event)
             return
+        if isinstance(event, StepEvent):
+            self._training = event  # the next heartbeat writes it
+            return
         self._store_curve()
         match event:
             case EnvironmentEvent():
                 services.run_environment(self.run, event.environment)
             case ProgressEvent():
-                services.run_progress(
-                    self.run, done=event.done, total=event.total, note_code=event.code, note_args=event.args
-                )
+                self._progress(event)
             case PointEvent():
                 metrics = [value.model_dump() for value in event.metrics]
+                self._has_computed = True
                 services.run_finish_point(self.run, key=event.key, seed=event.seed, metrics=metrics)
             case ArtifactEvent():
                 self._keep(event)
             case DoneEvent():
                 self.durations = event.durations
+
+    def _progress(self, event: ProgressEvent) -> None:
+        if event.total != self._total:
+            self._total, self._has_computed = event.total, False
+        self._training = None  # it belongs to what is done now
+        services.run_progress(
+            self.run,
+            done=event.done,
+            total=event.total,
+            note_code=event.code,
+            note_args=event.args,
+            is_start=not self._has_computed,
+        )
 
     def _store_curve(self) -> None:
         """Write the curve values that have gathered."""

@@ -71,6 +71,7 @@ class Pulse:
     """What is known of a run under way."""
 
     log: str
+    memory_mb: int | None
     peak_memory_mb: int | None
 
 
@@ -204,7 +205,8 @@ class Watch:
     def __init__(self, child: Child, scratch: Path, limits: Limits) -> None:
         self.child, self.scratch, self.limits = child, scratch, limits
         self.deadline = time.monotonic() + limits.seconds
-        self.peak = 0  # bytes of memory
+        self.memory = 0  # bytes
+        self.peak = 0  # of memory
         self.kept = 0  # bytes of files that have left the scratch folder
         self._looked_at = 0.0
 
@@ -218,7 +220,7 @@ class Watch:
     def _watch(self, on_event: Callable[[Event], None], on_pulse: Callable[[Pulse], Stop | None]) -> Outcome:
         last: Event | None = None
         while self.child.has_output:
-            if stop := on_pulse(Pulse(self.child.log, self.peak_mb)):
+            if stop := on_pulse(Pulse(self.child.log, self.memory // MB or None, self.peak_mb)):
                 return Outcome(stop, stop if stop == "cancelled" else "")
             if too_much := self._too_much():
                 return too_much
@@ -248,9 +250,9 @@ class Watch:
         if now - self._looked_at < USAGE_SECONDS:
             return None
         self._looked_at = now
-        memory = group_memory(self.child.process.pid)
-        self.peak = max(self.peak, memory)
-        if self.limits.memory_mb and memory > self.limits.memory_mb * MB:
+        self.memory = group_memory(self.child.process.pid)
+        self.peak = max(self.peak, self.memory)
+        if self.limits.memory_mb and self.memory > self.limits.memory_mb * MB:
             return Outcome("failed", "memory-limit", self._figures())
         if self.limits.disk_mb and folder_size(self.scratch) + self.kept > self.limits.disk_mb * MB:
             return Outcome("failed", "disk-limit", {"limit": self.limits.disk_mb})

@@ -134,7 +134,7 @@ def part_fail(
 def _finish(rows: QuerySet[RunPart], part: RunPart, status: str, **changes: Any) -> bool:
     is_done = move(rows, to=status, **{"lease_until": None, **changes})
     if is_done:
-        Run.objects.filter(pk=part.run_id).update(progress_done=F("progress_done") + 1)
+        Run.objects.filter(pk=part.run_id).update(progress_done=F("progress_done") + 1, progress_at=timezone.now())
     return is_done
 
 

@@ -6,7 +6,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Case, F, QuerySet, When
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from labs import broker
@@ -17,6 +18,7 @@ from labs.services.work import LeaseWatch, claim, held, lapsed, lease, lose, mov
 logger = logging.getLogger(__name__)
 
 LOG_CHARACTERS = 20_000  # of a run's log that are kept
+_AFRESH: dict[str, Any] = {"progress_within": 0, "progress_since": None, "memory_mb": None}  # with each attempt
 
 
 @contextmanager
@@ -90,26 +92,59 @@ def runs_ring_waiting(queues: Iterable[str] = (Run.CPU, Run.GPU)) -> list[int]:
 
 def run_claim(run_id: int, *, worker: str = "") -> Run | None:
     """Take a waiting run for execution; None when it is not to be had (ended, or held by somebody)."""
-    taken = claim(Run.objects.filter(pk=run_id), worker, started_at=timezone.now())
+    taken = claim(Run.objects.filter(pk=run_id), worker, **_AFRESH, started_at=timezone.now())
     return Run.objects.get(pk=run_id) if taken else None
 
 
 def run_heartbeat(
-    run: Run, *, log_tail: str | None = None, peak_memory_mb: int | None = None
+    run: Run,
+    *,
+    log_tail: str | None = None,
+    memory_mb: int | None = None,
+    peak_memory_mb: int | None = None,
+    training: dict[str, Any] | None = None,
 ) -> Literal["cancelled", "lost"] | None:
     """Renew the lease, with what has changed. Says why the attempt has to stop: cancelled, or no longer ours."""
     changes: dict[str, Any] = {} if log_tail is None else {"log_tail": log_tail[-LOG_CHARACTERS:]}
     if peak_memory_mb is not None:
-        changes["peak_memory_mb"] = peak_memory_mb
+        changes |= {"memory_mb": memory_mb, "peak_memory_mb": peak_memory_mb}
+    if training is not None:
+        changes |= {"training": training} | _further(training["step"] / training["steps"])
     if held(run).filter(cancel_requested=False).update(lease_until=lease(), **changes):
         return None
     return "cancelled" if held(run).exists() else "lost"
 
 
+def _further(share: float) -> dict[str, Any]:
+    """Of what is under way. Never back: what trains several models for one point starts again from step 1."""
+    is_further = When(progress_within__lt=share, then=timezone.now())
+    return {
+        "progress_within": Greatest("progress_within", share),
+        "progress_at": Case(is_further, default=F("progress_at")),
+    }
+
+
 def run_progress(
-    run: Run, *, done: float, total: float, note_code: str = "", note_args: dict[str, Any] | None = None
+    run: Run,
+    *,
+    done: float,
+    total: float,
+    note_code: str = "",
+    note_args: dict[str, Any] | None = None,
+    is_start: bool = True,
 ) -> None:
-    held(run).update(progress_done=done, progress_total=total, note_code=note_code, note_args=note_args or {})
+    """How far it is. `is_start`: nothing of this was computed in this attempt, so that the pace counts from here."""
+    now = timezone.now()
+    changes = {"progress_from": done, "progress_since": now} if is_start else {}
+    held(run).update(
+        progress_done=done,
+        progress_total=total,
+        progress_within=0,
+        progress_at=now,
+        note_code=note_code,
+        note_args=note_args or {},
+        **changes,
+    )
 
 
 def run_environment(run: Run, environment: dict[str, Any]) -> None:

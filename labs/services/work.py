@@ -27,7 +27,7 @@ def move(rows: QuerySet[Any], *, to: str, **changes: Any) -> bool:
 
 def claim(rows: QuerySet[Any], worker: str, **changes: Any) -> bool:
     """Take a waiting row for a new attempt."""
-    attempt, nothing = F("attempt") + 1, {"reason_code": "", "reason_args": {}}
+    attempt, nothing = F("attempt") + 1, {"reason_code": "", "reason_args": {}, "training": {}}
     return move(rows, to=Work.RUNNING, worker=worker, attempt=attempt, lease_until=lease(), **nothing, **changes)
 
 

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from worker import child
 from worker.training.outcomes import Diverged
+from worker.training.watching import Step, tell
 
 POINT = {"seed": 0, "rank": 1, "scaling": "constant"}
 
@@ -25,6 +26,12 @@ def finish(params, lab):
     path = lab.scratch / "notes.csv"
     path.write_text("a,b\n")
     lab.artifact("notes.csv", path)
+
+
+def train(params, lab):
+    lab.progress(1, 4, "training")
+    tell(Step(done=6, total=24, loss=2.5, tokens=300, seconds=2.0))
+    time.sleep(1.5)
 
 
 def chatter(params, lab):

@@ -20,6 +20,7 @@ from worker.training.loss import Objective, answer_loss, evaluate
 from worker.training.optimizer import make_optimizer
 from worker.training.outcomes import Diverged
 from worker.training.result import TrainingResult
+from worker.training.watching import Step, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,13 @@ def train(
                 save_checkpoint(checkpoints.folder, state)
             if on_step:
                 on_step(step, run.result.losses[-1])
+            tell(_last_step(run.result, config))
     return run.result
+
+
+def _last_step(result: TrainingResult, config: TrainingConfig) -> Step:
+    tokens = sum(shape.tokens for shape in result.shapes[-1])
+    return Step(len(result.losses), config.steps, result.losses[-1], tokens, result.seconds[-1])
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ alone, up to rounding.
 """
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,6 +29,7 @@ from worker.training.loss import answer_logits
 from worker.training.outcomes import Diverged
 from worker.training.packed_layers import Group, Weights, packed_layers
 from worker.training.result import TrainingResult
+from worker.training.watching import Step, tell
 
 SHARED = ("steps", "batch_size", "accumulation", "packed_length", "precision", "gradient_checkpointing")
 OnPackedStep = Callable[[int, int, float], object]  # configuration, step, loss
@@ -205,6 +207,7 @@ def train_packed(
                     state.notes.update(pack.outcomes())
                     save_checkpoint(checkpoints.folder, state)
                 _report(pack.trained, step, on_step)
+                _tell(pack.trained, step)
     finally:
         model.eval()
     return pack.trained
@@ -221,6 +224,15 @@ def _report(trained: Sequence[Trained], step: int, on_step: OnPackedStep | None)
     for i, member in enumerate(trained):
         if on_step and step < len(member.result.losses):
             on_step(i, step, member.result.losses[step])
+
+
+def _tell(trained: Sequence[Trained], step: int) -> None:
+    """The step of all that have not diverged, together."""
+    results = [member.result for member in trained if step < len(member.result.losses)]
+    if results:
+        loss = statistics.fmean(result.losses[step] for result in results)
+        tokens = sum(shape.tokens for result in results for shape in result.shapes[step])
+        tell(Step(step + 1, trained[0].configuration.training.steps, loss, tokens, results[0].seconds[step]))
 
 
 def check_packable(configurations: Sequence[Configuration]) -> None:
