@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('labs', '0006_drop_english_reasons'),
+        ('labs', '0007_run_finished'),
     ]
 
     operations = [
