@@ -203,7 +203,7 @@ def log_pair(loaded: Loaded) -> tuple[float, float]:
             point.log("cosine_between", cosine)
             point.log("sign_conflict", 100 * conflict)
             point.log("diverged", 0)
-        return point.value("alone_first"), point.value("alone_second")
+    return point.value("alone_first"), point.value("alone_second")
 
 
 def log_combination(loaded: Loaded, method: Method, weight: float, alone: tuple[float, float]) -> None:
