@@ -164,4 +164,5 @@ LAB = Lab(
         "standard": Preset({}, seeds=tuple(range(6)), expected_seconds=300),
         "gpu": Preset({"steps": 1000, "pretraining_steps": 2000}, seeds=tuple(range(10)), expected_seconds=900),
     },
+    work=lambda params: (2 + len(params.ranks)) * len(params.learning_rates) * params.steps * params.batch_size,
 )

@@ -244,4 +244,6 @@ LAB = Lab(
             expected_seconds=600,
         ),
     },
+    # Adapters trained: one more than pairs, because the first is in all of them.
+    work=lambda params: (1 + len(params.pairs)) * params.steps * params.batch_size,
 )

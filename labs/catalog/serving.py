@@ -74,6 +74,13 @@ VARIANTS = {
     "separate": Text(en="the same, one after the other", zh="同上，逐个适配器"),
 }
 
+
+def sizes(shape: str) -> tuple[int, int]:
+    """Sequences and tokens."""
+    rows, length = shape.split("x")
+    return int(rows), int(length)
+
+
 LAB = Lab(
     slug="serving",
     version=1,
@@ -156,4 +163,5 @@ LAB = Lab(
             expected_seconds=300,
         ),
     },
+    work=lambda params: params.repeats * sum(rows * length for rows, length in map(sizes, params.shapes)),
 )

@@ -163,4 +163,5 @@ LAB = Lab(
         "standard": Preset({"steps": 100}, seeds=(0, 1, 2), expected_seconds=600),
         "gpu": Preset({"steps": 500}, seeds=(0, 1, 2), expected_seconds=400),
     },
+    work=lambda params: params.steps * params.batch_size,
 )

@@ -14,7 +14,7 @@ from peft import PeftModel, PrefixTuningConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from labs.catalog.serving import ServingParameters
+from labs.catalog.serving import ServingParameters, sizes
 from worker.adapters import Adapter, add_adapter
 from worker.bottleneck import add_bottlenecks
 from worker.context import RunContext
@@ -112,7 +112,7 @@ def count(model: nn.Module) -> int:
 
 
 def log_shape(lab: RunContext, served: Served, seed: int, shape: str, repeats: int) -> None:
-    batch, length = (int(number) for number in shape.split("x"))
+    batch, length = sizes(shape)
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(0, served.base.config.vocab_size, (batch, length), generator=generator)
     tokens = tokens.to(served.base.device)
