@@ -1,5 +1,7 @@
 """A lab's declared charts, drawn from the runs that there are."""
 
+import re
+
 import pytest
 from django.utils import translation
 
@@ -11,7 +13,7 @@ from labs.services import run_request
 from tests.builders import add_values, make_run, with_losses
 
 pytestmark = pytest.mark.django_db
-SWEEP, MERGE = get_lab("rank-sweep"), get_lab("merge-check")
+SWEEP, MERGE, RANKS = get_lab("rank-sweep"), get_lab("merge-check"), get_lab("adalora-ranks")
 
 
 def test_charts_without_data_are_left_out():
@@ -61,6 +63,18 @@ def test_every_declared_chart_can_be_drawn(lab):
                 if not run.values.filter(name=chart.metric, point=point).exists():
                     add_values(run, chart.metric, point, 1.0, 2.0)  # an interval from below zero
     assert len(figures(lab, run)) == len(lab.charts)
+
+
+def test_a_heat_map_orders_rows_as_declared_and_columns_by_number(alice):
+    run = make_run(lab="adalora-ranks")
+    for module, layer, rank in (("v_proj", 10, 6.0), ("v_proj", 9, 3.0), ("q_proj", 9, 1.0)):
+        add_values(run, "rank", f"layer={layer},module={module}", rank)
+    (figure,) = figures(RANKS, run)
+    table = figure[figure.index("<table") :]
+    assert re.findall(r"<t[hd][^>]*>([^<]+)", table) == ["layer", "q_proj", "v_proj", "9", "1", "3", "10", "—", "6"]
+    own = add_values(make_run(alice, lab="adalora-ranks"), "rank", "layer=9,module=q_proj", 2.0)
+    assert "Your run" in figures(RANKS, run, own)[0]
+    assert "Your run" in figures(RANKS, None, own)[0]
 
 
 def test_what_a_logarithmic_axis_cannot_show_is_left_out():
