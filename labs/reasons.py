@@ -31,6 +31,8 @@ REASONS = {
     ),
     "in-line": _("Waits for a free worker. Runs before it in the queue: %(count)s."),
     "next-in-line": _("Waits for a free worker. It is the next in the queue."),
+    # under way
+    "shared": _("Several workers compute its points."),
     # ended
     "cancelled": _("The run was cancelled."),
     "cancelled-early": _("Cancelled before it started."),
@@ -77,6 +79,11 @@ REASONS = {
         "Training diverged: in step %(step)s of %(point)s the loss was more than twice that of guessing at random. "
         "Lower the learning rate or alpha, or add warm-up steps. What was finished is kept."
     ),
+    "points-failed": _(
+        "Points that could not be computed (%(count)s): %(points)s. The first of them: %(reason)s "
+        "What was finished is kept."
+    ),
+    "not-computed": _("The experiment did not compute this point."),
     "raised": _("The experiment raised %(error)s"),
     "invalid-job": _("The job is not valid: %(error)s"),
     "ended-early": _("The process ended with exit code %(code)s before the run was done."),
@@ -93,7 +100,10 @@ def message(code: str, args: dict[str, Any]) -> str:
     if not code:
         return ""
     try:
-        return str(Text(**args)) if code == OWN else str(REASONS[code]) % args
+        if code == OWN:
+            return str(Text(**args))
+        # The reason of something else may be among the arguments.
+        return str(REASONS[code]) % {k: message(**v) if isinstance(v, dict) else v for k, v in args.items()}
     except (KeyError, TypeError, ValueError):
         return code
 

@@ -72,7 +72,7 @@ class Point:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    ) -> bool | None:
         if isinstance(error, Diverged):
             error.point = f"{self.key or 'base'} (seed {self.seed})"
         if kind is None and self.is_due:

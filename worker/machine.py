@@ -80,6 +80,11 @@ def gpus_at(place: int, gpus: Sequence[Gpu]) -> list[Gpu]:
     return [gpus[place % len(gpus)]] if gpus else []
 
 
+def own_gpus() -> list[Gpu]:
+    """The GPU of this pool process."""
+    return gpus_at(place(), gpus())
+
+
 def device_at(place: int, gpus: Sequence[Gpu], visible: str | None) -> str:
     """CUDA_VISIBLE_DEVICES for the runs of one pool process; `visible` is what the worker itself was given."""
     if not gpus:

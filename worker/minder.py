@@ -16,6 +16,7 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from labs import services
 from labs.broker import BrokerDown
+from worker.folders import clear_checkpoints_of_ended_runs
 from worker.machine import Announcer
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Minder(threading.Thread):
                 self.announcer.announce()
                 if self.is_idle():
                     services.runs_ring_waiting(self.queues)
+                clear_checkpoints_of_ended_runs()
             except (DatabaseError, InterfaceError, BrokerDown) as error:
                 logger.warning("Could not look after the runs: %s: %s", type(error).__name__, error)
             finally:

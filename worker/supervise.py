@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -93,8 +93,9 @@ def supervise(
     """
     told = {"memory_limit_mb": limits.memory_mb, "file_limit_mb": limits.disk_mb}
     child = Child(job.model_copy(update=told | {"gpu_memory_percent": limits.gpu_memory_percent}), limits.device)
+    folders = [Path(folder) for folder in (job.scratch, job.checkpoints) if folder]
     try:
-        outcome = Watch(child, Path(job.scratch), limits).until_end(on_event, on_pulse)
+        outcome = Watch(child, folders, limits).until_end(on_event, on_pulse)
     finally:
         child.stop()
     return replace(outcome, log=child.log)
@@ -202,8 +203,8 @@ def _parse(line: bytes) -> Event:
 class Watch:
     """One child on its way to an outcome."""
 
-    def __init__(self, child: Child, scratch: Path, limits: Limits) -> None:
-        self.child, self.scratch, self.limits = child, scratch, limits
+    def __init__(self, child: Child, folders: Sequence[Path], limits: Limits) -> None:
+        self.child, self.folders, self.limits = child, folders, limits
         self.deadline = time.monotonic() + limits.seconds
         self.memory = 0  # bytes
         self.peak = 0  # of memory
@@ -254,7 +255,8 @@ class Watch:
         self.peak = max(self.peak, self.memory)
         if self.limits.memory_mb and self.memory > self.limits.memory_mb * MB:
             return Outcome("failed", "memory-limit", self._figures())
-        if self.limits.disk_mb and folder_size(self.scratch) + self.kept > self.limits.disk_mb * MB:
+        files = self.kept + sum(map(folder_size, self.folders))
+        if self.limits.disk_mb and files > self.limits.disk_mb * MB:
             return Outcome("failed", "disk-limit", {"limit": self.limits.disk_mb})
         return None
 

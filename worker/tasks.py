@@ -2,14 +2,19 @@
 
 from celery import Task
 
-from labs.broker import RUN_LAB, app
+from labs.broker import RUN_LAB, RUN_PART, app
 from quiz.statistics.optimising import TASK, TIME_LIMIT
-from worker import runs
+from worker import parts, runs
 
 
 @app.task(name=RUN_LAB, bind=True)
 def run_lab(self: Task, run_id: int) -> None:
     runs.execute(run_id, worker=self.request.hostname or "")
+
+
+@app.task(name=RUN_PART, bind=True)
+def run_part(self: Task, part_id: int) -> None:
+    parts.execute_part(part_id, worker=self.request.hostname or "")
 
 
 @app.task(name=TASK, soft_time_limit=TIME_LIMIT)

@@ -6,6 +6,7 @@ from labs.services.evidence import evidence_code, evidence_import
 from labs.services.limits import LimitReached
 from labs.services.machines import machine_announce, machine_seen
 from labs.services.parts import (
+    part_admit,
     part_claim,
     part_claim_next,
     part_fail,
@@ -52,6 +53,7 @@ __all__ = [
     "findings_of_runs",
     "machine_announce",
     "machine_seen",
+    "part_admit",
     "part_claim",
     "part_claim_next",
     "part_fail",

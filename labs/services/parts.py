@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from labs import broker
 from labs.models import Machine, Run, RunPart
+from labs.needs import lack
 from labs.services.work import claim, held, lapsed, lease, lose, move, store_point, store_values
 
 logger = logging.getLogger(__name__)
@@ -29,24 +30,26 @@ OF_LIVE_RUNS = Exists(Run.objects.filter(pk=OuterRef("run_id"), status__in=Run.L
 # --- sharing ----------------------------------------------------------------------------------------------------------
 
 
-def workers_listening(queue: str) -> int:
-    """Workers that announced themselves lately and listen to that queue."""
+def places_for(run: Run) -> int:
+    """How many such runs could go side by side on the workers that were seen lately: one a worker, or one a GPU."""
     since = timezone.now() - timedelta(seconds=2 * settings.RUN_LEASE_SECONDS)
-    return sum(queue in machine.queues for machine in Machine.objects.filter(last_seen__gte=since))
+    listening = [m for m in Machine.objects.filter(last_seen__gte=since) if run.queue in m.queues]
+    fitting = [m for m in listening if not lack(run.needs, memory_mb=m.memory_mb, gpus=m.gpus)]
+    return sum(max(1, len(m.gpus)) if run.queue == Run.GPU else 1 for m in fitting)
 
 
 @transaction.atomic
 def parts_make(run: Run, points: Sequence[tuple[str, int]]) -> bool:
     """Share out the points that are not finished, unless there is nobody or nothing to share with.
 
-    Points of an earlier attempt that somebody still works on stay shared; without such, parts are put away again.
+    While somebody still works on a point of an earlier attempt, the run stays shared.
     """
     if not held(run).select_for_update().exists():
         return False
     left = [point for point in points if list(point) not in run.finished_points]
-    is_worth_it = len(left) > 1 and workers_listening(run.queue) > 1
+    is_worth_it = len(left) > 1 and places_for(run) > 1
     if not is_worth_it and not run.parts.filter(status=RunPart.RUNNING).exists():
-        run.parts.all().delete()
+        run.parts.exclude(status=RunPart.SUCCEEDED).delete()  # which say who computed what
         return False
     parts = [RunPart(run=run, key=key, seed=seed) for key, seed in left]
     RunPart.objects.bulk_create(parts, ignore_conflicts=True)  # those that an earlier attempt made
@@ -79,6 +82,14 @@ def part_claim(part_id: int, *, worker: str = "") -> RunPart | None:
     """Take a waiting part of a live run; None when it is not to be had."""
     taken = claim(RunPart.objects.filter(OF_LIVE_RUNS, pk=part_id), worker)
     return RunPart.objects.select_related("run").get(pk=part_id) if taken else None
+
+
+def part_admit(part_id: int, *, worker: str, memory_mb: int, gpus: list[dict[str, Any]]) -> RunPart | None:
+    """Take a waiting part, unless this machine lacks what its run needs."""
+    part = RunPart.objects.select_related("run").filter(pk=part_id).first()
+    if part is None or lack(part.run.needs, memory_mb=memory_mb, gpus=gpus):
+        return None
+    return part_claim(part_id, worker=worker)
 
 
 def part_claim_next(run: Run, *, worker: str = "") -> RunPart | None:

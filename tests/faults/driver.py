@@ -18,7 +18,7 @@ from django.db.models import F  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from labs import broker, services  # noqa: E402
-from labs.models import MetricValue, Run  # noqa: E402
+from labs.models import Machine, MetricValue, Run, RunPart  # noqa: E402
 
 
 def submit(*, behaviour: int, points: int, pause: int, count: int, with_bell: bool = True) -> list[int]:
@@ -26,7 +26,9 @@ def submit(*, behaviour: int, points: int, pause: int, count: int, with_bell: bo
     owner, _ = User.objects.get_or_create(username="learner")
     ranks = list(range(1, points + 1))
     request = services.run_request(
-        lab_slug="rank-sweep", params={"model": "tiny", "ranks": ranks, "steps": pause}, seeds=[behaviour]
+        lab_slug="rank-sweep",
+        params={"model": "tiny", "ranks": ranks, "scalings": ["constant"], "steps": pause},
+        seeds=[behaviour],
     )
     asked = {"lab_slug": request.lab.slug, "lab_version": 1, "params": request.params, "seeds": request.seeds}
     now = timezone.now()
@@ -44,6 +46,24 @@ def look(*, ids: list[int]) -> list[dict[str, Any]]:
     results = MetricValue.objects.filter(run__in=ids, name="validation_loss")
     counts = Counter(results.values_list("run_id", flat=True))
     return [run | {"results": counts[run["id"]]} for run in runs]
+
+
+def announce(*, workers: list[str]) -> None:
+    """As if these workers had just said that they listen to the queue cpu, and nobody else."""
+    Machine.objects.all().delete()
+    now = timezone.now()
+    seen = {"queues": ["cpu"], "cores": 2, "memory_mb": 4096, "started_at": now, "last_seen": now + timedelta(hours=1)}
+    Machine.objects.bulk_create(Machine(name=f"{worker}@test", host="test", **seen) for worker in workers)
+
+
+def parts(*, id: int) -> list[dict[str, Any]]:
+    return list(RunPart.objects.filter(run=id).order_by("pk").values("key", "status", "attempt", "worker"))
+
+
+def values(*, id: int) -> dict[str, float]:
+    """All numbers of a run but times."""
+    rows = MetricValue.objects.filter(run=id).exclude(name="seconds_per_step")
+    return {f"{row.name} {row.point} {row.seed} {row.step}": row.value for row in rows}
 
 
 def cancel(*, id: int) -> bool:

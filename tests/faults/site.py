@@ -78,9 +78,10 @@ class Site:
         own = {"env": self.environment | more, "cwd": ROOT, "start_new_session": True}
         self.processes[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **own)
 
-    def start_worker(self, name: str) -> None:
+    def start_worker(self, name: str, app: str = "tests.faults.stub_worker") -> None:
+        """With the stub for a child, unless it is the real `worker.app`."""
         before = self.log(name).count(" ready.")
-        command = ["tests.faults.stub_worker" if part == "worker.app" else part for part in worker_command(name=name)]
+        command = [app if part == "worker.app" else part for part in worker_command(name=name)]
         self._spawn(name, command)
         until(lambda: self.log(name).count(" ready.") > before, seconds=30, what=f"worker {name}")
 

@@ -1,6 +1,7 @@
 """The real child process with an experiment that needs no torch: the first seed says how it behaves.
 
-A point takes `steps` hundredths of a second. Each computed point leaves a line in `computed.log`: run, attempt, point.
+A point takes `steps` hundredths of a second. Each computed point leaves a line in `computed.log`: run, attempt (at the
+run, or at a part of it), point.
 """
 
 import signal
@@ -23,7 +24,7 @@ def compute(params, lab: RunContext) -> None:
     for done, rank in enumerate(params.ranks):
         lab.progress(done, len(params.ranks), f"r = {rank}")
         with lab.point(seed=lab.seeds[0], rank=rank, scaling=SCALING) as point:
-            if point.is_finished:
+            if not point.is_due:
                 continue
             for step in range(4):
                 time.sleep(params.steps / 400)

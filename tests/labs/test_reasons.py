@@ -41,3 +41,12 @@ def test_what_it_does_not_know_is_shown_as_it_is():
     assert message("from-the-future", {}) == "from-the-future"
     assert message("timed-out", {}) == "timed-out"
     assert message(OWN, {"unknown": 1}) == OWN
+
+
+def test_a_reason_may_hold_the_reason_of_something_else():
+    inner = {"code": "diverged", "args": {"metric": "loss", "point": "rank=8", "where": "seed 0", "value": "nan"}}
+    args = {"count": 1, "points": "rank=8 (seed 0)", "reason": inner}
+    text = message("points-failed", args)
+    assert text.startswith(
+        "Points that could not be computed (1): rank=8 (seed 0). The first of them: Diverged: loss at rank=8"
+    )

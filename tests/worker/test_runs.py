@@ -7,7 +7,7 @@ from django.db import OperationalError
 
 from labs import broker, services
 from labs.models import Artifact, MetricValue, Run
-from worker import runs, stopping
+from worker import attempts, patience, runs, stopping
 from worker.models.store import sha256
 
 pytestmark = pytest.mark.django_db
@@ -147,7 +147,7 @@ def test_a_worker_that_stops_gives_the_run_back(run, behave, bells, monkeypatch)
 @pytest.mark.django_db(transaction=True)
 def test_what_the_run_says_waits_for_a_database_that_is_away(run, behave, monkeypatch):
     behave("finish")
-    monkeypatch.setattr(runs, "DATABASE_PAUSE", 0)
+    monkeypatch.setattr(patience, "PAUSE", 0)
     tries = []
 
     def away_twice(method):
@@ -200,6 +200,6 @@ def test_finished_points_come_with_their_values(run):
     services.run_finish_point(claimed, key="rank=2", seed=3, metrics=metrics)
     services.run_record_values(claimed, [{"point": "rank=4", "seed": 3, "name": "loss", "step": 0, "value": 5.0}])
     claimed.refresh_from_db()
-    [point] = runs.finished_points(claimed)
+    [point] = attempts.finished_points(claimed)
     assert (point.key, point.seed) == ("rank=2", 3)
     assert [value.model_dump() for value in point.metrics] == metrics
