@@ -18,6 +18,7 @@ Role = Literal["reference", "own"]
 
 COLOURS = 6  # classes s0 … s5 in charts.css
 SHADES = 9  # classes h0 … h8 in charts.css, of heat maps
+MARKED = 30  # points of a line that each get a marker; a longer line has one at its end
 MARKER = 4.5  # half of a marker's width, in viewBox units
 LETTER = 11.0  # width of a digit in the large print of phones, for the left margin
 TOP, RIGHT, BOTTOM = 14.0, 22.0, 62.0
@@ -440,7 +441,8 @@ def _draw_line_series(frame: Frame, one: Series, index: int) -> None:
             _draw_whisker(group, frame, point, frame.x.place(point.x))
     if len(places) > 1:
         _add(group, "path", d="M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in places), class_="line")
-    for point, (x, y) in zip(points, places, strict=True):
+    marked = list(zip(points, places, strict=True))
+    for point, (x, y) in marked if len(marked) <= MARKED else marked[-1:]:
         marker = _draw_marker(group, index, x, y, 1.3 if one.role == "own" else 1)
         _add(marker, "title", _value_text(one.label, f"{point.x:g}", point))
 

@@ -7,7 +7,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from labs.charts import Cell, Grid, PlotPoint, Role, Series, bar_chart, heat_map, line_chart
-from labs.declaration import Chart, Lab
+from labs.declaration import Chart, Lab, Metric
 from labs.models import Run
 from labs.numbers import format_unit
 from labs.queries import Result, results
@@ -20,19 +20,23 @@ def figures(lab: Lab, reference: Run | None, own: Run | None = None) -> list[Saf
     return [figure for figure in drawn if figure]
 
 
+def value_title(metric: Metric) -> str:
+    """What stands at the axis of a metric: its title with the unit."""
+    return f"{metric.title} ({format_unit(metric.unit)})" if metric.unit else str(metric.title)
+
+
 def draw(lab: Lab, chart: Chart, found: dict[str, list[Result]], *, y_line: float | None = None) -> SafeString | None:
     """One chart; `found` holds the results by role (`reference`, `own`)."""
     metric = lab.metric(chart.metric)
     shown = {role: [r for r in group if _belongs(chart, r)] for role, group in found.items()}
     if not any(shown.values()):
         return None
-    value_title = f"{metric.title} ({format_unit(metric.unit)})" if metric.unit else str(metric.title)
     if chart.kind == "heat":
-        return _heat_map(chart, shown, value_title)
+        return _heat_map(chart, shown, value_title(metric))
     common = {
         "title": str(chart.title),
         "x_title": str(chart.x_title) or chart.x,
-        "y_title": value_title,
+        "y_title": value_title(metric),
         "y_line": y_line,
     }
     if chart.kind == "bar":
@@ -41,7 +45,7 @@ def draw(lab: Lab, chart: Chart, found: dict[str, list[Result]], *, y_line: floa
     return line_chart(_series(chart, shown), log_x=chart.log_x, log_y=chart.log_y, **common)  # type: ignore[arg-type]
 
 
-def _heat_map(chart: Chart, shown: dict[str, list[Result]], value_title: str) -> SafeString:
+def _heat_map(chart: Chart, shown: dict[str, list[Result]], title_of_values: str) -> SafeString:
     """The claimed value, if any, has no place in it."""
     everything = [result.settings for group in shown.values() for result in group]
     columns = _in_order({settings[chart.x]: None for settings in everything})
@@ -62,7 +66,7 @@ def _heat_map(chart: Chart, shown: dict[str, list[Result]], value_title: str) ->
         columns=columns,
         title=str(chart.title),
         x_title=str(chart.x_title) or chart.x,
-        value_title=value_title,
+        value_title=title_of_values,
     )
 
 

@@ -40,7 +40,7 @@ def may_see(user: User | AnonymousUser, run: Run) -> bool:
 
 def run_for_user(user: User | AnonymousUser, run_id: int) -> Run:
     """The run if the user may see it, else Http404."""
-    run = visible_runs(user).filter(pk=run_id).first()
+    run = visible_runs(user).select_related("owner").filter(pk=run_id).first()
     if run is None:
         raise Http404(f"No run {run_id} that you may see")
     return run

@@ -18,6 +18,7 @@ from labs.declaration import Lab
 from labs.durations import expected_durations
 from labs.figures import figures
 from labs.forms import LabForm
+from labs.live import numbers_context, state_context
 from labs.models import Claim, Run
 from labs.queries import (
     claims_by,
@@ -123,39 +124,24 @@ def workers(request: SignedInRequest) -> HttpResponse:
     return render(request, "labs/workers.html", context)
 
 
-def _run_context(run: Run) -> dict[str, Any]:
-    lab = run.lab
-    reference = reference_run(lab)
-    own = None if run.origin == Run.REFERENCE else run
-    if own is None:
-        reference = run
-    compared = [r for r in (reference, own) if r]
-    is_shown = run.status != Run.QUEUED
-    return {
-        "run": run,
-        "waiting": Site().why_waiting(run),
-        "lab": lab,
-        "reference": reference,
-        "own": own,
-        "compared": compared,
-        "figures": figures(lab, reference, own) if is_shown else [],
-        "table": table_of(lab, compared) if is_shown else [],
-    }
-
-
 @require_safe
 def run(request: HttpRequest, run_id: int) -> HttpResponse:
     """A run with its numbers beside the reference."""
     run = run_for_user(request.user, run_id)
-    return render(request, "labs/run.html", _run_context(run))
+    return render(request, "labs/run.html", state_context(run, request.user) | numbers_context(run))
 
 
 @require_safe
 def progress(request: HttpRequest, run_id: int) -> HttpResponse:
-    """The changing part of a run's page; htmx asks for it each second until the run has ended."""
+    """What has changed on a run's page; htmx asks for it each second until the run has ended.
+
+    The numbers come along when there are others than those of the `seen` points.
+    """
     run = run_for_user(request.user, run_id)
-    status = 200 if run.is_live else STOP_POLLING
-    return render(request, "labs/run_live.html", _run_context(run), status=status)
+    context = {"is_poll": True, **state_context(run, request.user)}
+    if not run.is_live or request.GET.get("seen") != str(len(run.finished_points)):
+        context |= numbers_context(run)
+    return render(request, "labs/_run_news.html", context, status=200 if run.is_live else STOP_POLLING)
 
 
 @require_POST

@@ -13,14 +13,14 @@ from django.utils.translation import ngettext, pgettext
 
 from kb.text import active_language
 from labs import chips, waiting
-from labs.catalog import get_lab
-from labs.declaration import Lab
 from labs.models import Claim, Run
 from labs.numbers import format_number, format_quantity, format_unit
-from labs.points import parse_point
 from labs.schema import CheckSource
+from labs.titles import point_title, run_title
 
 register = template.Library()
+register.filter(point_title)
+register.filter(run_title)
 
 
 @register.filter
@@ -56,6 +56,19 @@ def span(seconds: float) -> str:
 def gigabytes(megabytes: int) -> str:
     """Memory of a machine: `15.6 GB`."""
     return f"{waiting.gigabytes(megabytes)} GB"
+
+
+@register.filter
+def rough_span(seconds: float) -> str:
+    """An estimate, no finer than it is good: `about 40 s`."""
+    step = 10 if seconds < 85 else 60
+    return _("about %(span)s") % {"span": span(max(step, step * round(seconds / step)))}
+
+
+@register.filter
+def megabytes(count: int) -> str:
+    """`640 MB`, `2.3 GB`."""
+    return f"{count} MB" if count < 1000 else f"{count / 1024:.1f} GB"
 
 
 @register.filter
@@ -122,24 +135,6 @@ def status_title(run: Run) -> str:
 def preset_title(name: str) -> str:
     titles = {"quick": _("Quick"), "standard": _("Standard"), "gpu": _("GPU")}
     return titles.get(name) or pgettext("parameters that are no preset", "Own parameters")
-
-
-@register.filter
-def run_title(run: Run) -> str:
-    """`Reference` for shipped evidence, `Run 12` for a run of this site."""
-    return _("Reference") if run.origin == Run.REFERENCE else _("Run %(id)s") % {"id": run.pk}
-
-
-@register.filter
-def point_title(point: str, lab: Lab | str) -> str:
-    """`rank=8,scaling=double` in the words of the lab's charts: `rank r = 8 · α = 2r`."""
-    charts = (get_lab(lab) if isinstance(lab, str) else lab).charts
-    names = {chart.x: str(chart.x_title) for chart in charts if str(chart.x_title)}
-    values = {chart.series: chart.series_titles for chart in charts}
-    return " · ".join(
-        str(values[name][value]) if value in values.get(name, {}) else f"{names.get(name, name)} = {value}"
-        for name, value in parse_point(point).items()
-    )
 
 
 @register.filter

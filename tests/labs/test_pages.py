@@ -246,7 +246,7 @@ def test_a_waiting_run_says_so_and_asks_for_news(as_alice, alice):
     run = make_run(alice, status=Run.QUEUED)
     html = body(as_alice, run.get_absolute_url())
     assert "Waits: no worker is running. Start one." in html
-    assert f'hx-get="/runs/{run.pk}/progress/"' in html
+    assert f'hx-get="/runs/{run.pk}/progress/?seen=0"' in html
     assert 'hx-trigger="every' in html
     assert "Cancel the run" in html
 

@@ -1,0 +1,24 @@
+"""How runs and points are called on pages and in charts."""
+
+from django.utils.translation import gettext as _
+
+from labs.catalog import get_lab
+from labs.declaration import Lab
+from labs.models import Run
+from labs.points import parse_point
+
+
+def run_title(run: Run) -> str:
+    """`Reference` for shipped evidence, `Run 12` for a run of this site."""
+    return _("Reference") if run.origin == Run.REFERENCE else _("Run %(id)s") % {"id": run.pk}
+
+
+def point_title(point: str, lab: Lab | str) -> str:
+    """`rank=8,scaling=double` in the words of the lab's charts: `rank r = 8 · α = 2r`."""
+    charts = (get_lab(lab) if isinstance(lab, str) else lab).charts
+    names = {chart.x: str(chart.x_title) for chart in charts if str(chart.x_title)}
+    values = {chart.series: chart.series_titles for chart in charts}
+    return " · ".join(
+        str(values[name][value]) if value in values.get(name, {}) else f"{names.get(name, name)} = {value}"
+        for name, value in parse_point(point).items()
+    )
