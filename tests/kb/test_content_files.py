@@ -8,8 +8,10 @@ from kb.content.files import MAX_FILE_BYTES, read_tree
 from kb.content.registry import Problem
 from kb.models import ContentImport, Point, Topic
 from kb.services import ContentRefused, content_import
+from labs.catalog import all_labs
 from tests.content_tree import FILES, edited, text, write
 
+LABS = ", ".join(all_labs())
 POINT = "points/math/rank.yaml"
 QUESTION = "questions/math/why-low-rank.yaml"
 CLAIM = "claims/math/lora-params.yaml"
@@ -236,7 +238,7 @@ def test_a_formula_that_cannot_be_computed_is_dead_evidence(tree, check, message
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ({"lab": "no-such", "metric": "loss"}, "Unknown lab 'no-such'; allowed: merge-check, rank-sweep"),
+        ({"lab": "no-such", "metric": "loss"}, f"Unknown lab 'no-such'; allowed: {LABS}"),
         ({"lab": "rank-sweep", "metric": "no_such"}, "Lab rank-sweep has no metric 'no_such'; it has validation_loss"),
     ],
 )

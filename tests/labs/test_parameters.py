@@ -125,7 +125,7 @@ def test_a_preset_typed_by_hand_gets_its_name():
 
 
 def test_an_unknown_lab_is_refused_with_those_that_exist():
-    with pytest.raises(UnknownLab, match="Unknown lab 'no-such'; allowed: merge-check, rank-sweep"):
+    with pytest.raises(UnknownLab, match=f"Unknown lab 'no-such'; allowed: {', '.join(all_labs())}"):
         run_request(lab_slug="no-such")
 
 
