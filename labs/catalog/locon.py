@@ -36,8 +36,8 @@ class LoconParameters(Parameters):
         [3e-4, 1e-3, 3e-3, 1e-2],
         Text(en="Learning rates", zh="学习率"),
         Text(
-            en="Of AdamW, constant; for each method the one with the lowest validation loss counts.",
-            zh="AdamW 的学习率，保持不变；每种方法取验证损失最低的一个。",
+            en="Of AdamW, with warm-up and linear decay; each method counts at its lowest validation loss.",
+            zh="AdamW 的学习率，先预热再线性衰减；每种方法取验证损失最低的一个。",
         ),
         min_length=1,
         max_length=6,

@@ -18,6 +18,7 @@ from worker.training.outcomes import Diverged
 
 PRETRAINING, VALIDATION, TEST = 700, 200, 500  # images; the rest may be trained on
 PRETRAINING_RATE = 1e-3
+WARMUP_PART = 10  # a tenth of the steps
 CONVOLUTIONS = ("conv1", "conv2", "conv3")
 
 
@@ -134,7 +135,14 @@ def adapt(task: Task, rank: int | None) -> tuple[Adapted | None, int]:
         network = new_network(task.seed, task.device)
         network.load_state_dict(task.pretrained)
         prepare(network, rank)
-        config = TrainingConfig(task.params.steps, task.params.batch_size, rate, task.seed)
+        config = TrainingConfig(
+            steps=task.params.steps,
+            batch_size=task.params.batch_size,
+            learning_rate=rate,
+            seed=task.seed,
+            schedule="linear",  # without decay, which method comes out best is left to the last few batches
+            warmup_steps=task.params.steps // WARMUP_PART,
+        )
         try:
             train(network, task.training, config, objective=digit_loss)
         except Diverged:
