@@ -30,7 +30,8 @@ def answer_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]
     decoder: nn.Module = getattr(model, model.base_model_prefix)
     hidden = decoder(input_ids=batch.tokens, position_ids=batch.positions, use_cache=False).last_hidden_state
     wanted = batch.labels != IGNORED  # (B, T)
-    return model.get_output_embeddings()(hidden[wanted]), batch.labels[wanted]
+    # In float32 also where the model is not: a sum of 16-bit losses would lose most of its digits.
+    return model.get_output_embeddings()(hidden[wanted]).float(), batch.labels[wanted]
 
 
 def answer_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
