@@ -8,7 +8,9 @@ from kb.text import Text
 from labs.catalog.rank_sweep import TargetModules
 from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
 
-Dtype = Literal["float32", "bfloat16"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+FourBit = Literal["nf4", "fp4"]
+MergePath = Literal["float32", "bfloat16", "original", "requantise", "peft"]
 Shape = Literal["1x1", "1x16", "1x64", "4x64", "8x64"]
 
 
@@ -51,10 +53,19 @@ class MergeCheckParameters(Parameters):
         Text(en="Of AdamW, constant after four steps of warm-up.", zh="AdamW 的学习率；预热四步之后保持不变。"),
     )
     dtypes: list[Dtype] = parameter(
-        ["float32", "bfloat16"],
+        ["float32", "bfloat16", "float16"],
         Text(en="Number formats", zh="数值格式"),
         Text(en="Formats of the weights in which to merge and compare.", zh="在哪些权重格式下合并并比较。"),
         min_length=1,
+        max_length=3,
+    )
+    four_bit: list[FourBit] = parameter(
+        ["nf4"],
+        Text(en="4-bit bases", zh="4 位基座"),
+        Text(
+            en="Bases on which an adapter of its own is trained and merged in every way; none to leave them out.",
+            zh="在其上另外训练一个适配器、并用各种方式合并的 4 位基座；留空则略去。",
+        ),
         max_length=2,
     )
     shapes: list[Shape] = parameter(
@@ -76,7 +87,7 @@ class MergeCheckParameters(Parameters):
         ),
     )
 
-    @field_validator("dtypes", "shapes")
+    @field_validator("dtypes", "shapes", "four_bit")
     @classmethod
     def _are_different(cls, values: list[object]) -> list[object]:
         if len(set(values)) != len(values):
@@ -89,6 +100,16 @@ VARIANT_TITLES = {
     "adapter": Text(en="unmerged adapter", zh="未合并的适配器"),
     "merged": Text(en="merged", zh="已合并"),
 }
+PATH_TITLES = {
+    "base": Text(en="base without adapter", zh="不加适配器的基座"),
+    "adapter": Text(en="unmerged adapter", zh="未合并的适配器"),
+    "float32": Text(en="dequantised, merged in float32", zh="反量化后在 float32 下合并"),
+    "bfloat16": Text(en="dequantised, rounded to bfloat16", zh="反量化后合并并舍入到 bfloat16"),
+    "original": Text(en="merged into the original weights", zh="合并进原始权重"),
+    "requantise": Text(en="merged and quantised again", zh="合并后重新量化"),
+    "peft": Text(en="PEFT's own merge into 4 bits", zh="PEFT 自带的 4 位合并"),
+}
+PATH = Text(en="way to merge", zh="合并方式")
 SHAPE = Text(en="batch × tokens", zh="批大小 × 词元数")
 DTYPE = Text(en="number format", zh="数值格式")
 
@@ -105,7 +126,7 @@ def latency_charts() -> tuple[Chart, ...]:
             series_titles=VARIANT_TITLES,
             where={"dtype": dtype},
         )
-        for dtype in ("float32", "bfloat16")
+        for dtype in ("float32", "bfloat16", "float16")
     )
 
 
@@ -131,20 +152,29 @@ LAB = Lab(
     summary=Text(
         en="Trains a real adapter, then merges it in each number format and compares logits on questions that were not "
         "trained on: merged against unmerged, after unmerging against before, and, for scale, adapter against base. "
-        "Then it times base, adapter and merged model in turns.",
+        "Then it times base, adapter and merged model in turns. A second adapter is trained on a 4-bit base and merged "
+        "in every way that is in use; what is off in the weights is compared with the adapter's update.",
         zh="先训练一个真实的适配器，再在每种数值格式下合并，并在训练中未出现的问句上比较 logits：合并与未合并之间、"
-        "还原之后与合并之前之间，并以适配器与基座之间的差异作为参照。最后让基座、适配器和合并后的模型轮流计时。",
+        "还原之后与合并之前之间，并以适配器与基座之间的差异作为参照。再让基座、适配器和合并后的模型轮流计时。"
+        "另在 4 位基座上训练一个适配器，用各种常见方式合并，把权重的偏差与适配器的更新量相比。",
     ),
     takeaway=Text(
         en="Merging is exact algebra and inexact arithmetic: W + (α/r)·B·A is rounded to the format of W. In float32 "
         "the difference is rounding noise; in bfloat16, with 8 significant bits, it is a visible share of what the "
         "adapter does, and unmerging does not bring back the old bits. So keep the base weights and the adapter "
         "file, merge a copy in high precision, and check logits before serving. What merging buys is the bypass's "
-        "extra time, because the merged model is an ordinary model again.",
+        "extra time, because the merged model is an ordinary model again. Never merge into a 4-bit base by "
+        "dequantising, adding and quantising again: the update is smaller than a step of the grid, most codes stay "
+        "as they were ([[claim:four-bit-merge-keeps-codes]]) and the adapter is lost "
+        "([[claim:four-bit-merge-keeps-the-update]]). Dequantise, merge and keep 16 bits "
+        "([[claim:dequantised-merge-keeps-loss]]).",
         zh="合并在代数上精确，在数值上并不精确：W + (α/r)·B·A 要舍入到 W 的格式。在 float32 下差异只是舍入噪声；"
         "bfloat16 只有 8 位有效数字，差异在适配器的作用中占了看得见的比例，而且还原之后也回不到原来的比特。"
         "因此要保留基座权重和适配器文件，在高精度下合并一份副本，上线之前核对 logits。"
-        "合并省下的是旁路的额外时间，因为合并后的模型又成了一个普通模型。",
+        "合并省下的是旁路的额外时间，因为合并后的模型又成了一个普通模型。"
+        "不要用“反量化、相加、再量化”的办法合并进 4 位基座：更新量小于格点间距，绝大多数编码不变"
+        "（[[claim:four-bit-merge-keeps-codes]]），适配器就丢了（[[claim:four-bit-merge-keeps-the-update]]）。"
+        "应当反量化后合并，并保留 16 位（[[claim:dequantised-merge-keeps-loss]]）。",
     ),
     parameters=MergeCheckParameters,
     metrics=(
@@ -196,6 +226,38 @@ LAB = Lab(
             better="lower",
         ),
         Metric(
+            "second_merge_change",
+            Text(en="Largest weight change when merging is asked for again", zh="再次要求合并时权重变化的最大值"),
+            "weight",
+            better="lower",
+        ),
+        Metric(
+            "validation_loss",
+            Text(en="Loss on held-out phrasings", zh="换一种问法时的损失"),
+            "nats per answer token",
+            better="lower",
+        ),
+        Metric(
+            "loss_above_adapter",
+            Text(en="Loss above that of the unmerged adapter", zh="损失比未合并的适配器高出"),
+            "nats per answer token",
+            better="lower",
+        ),
+        Metric("update_share", Text(en="Norm of the update over the weights'", zh="更新量与权重的范数之比"), "ratio"),
+        Metric(
+            "update_error",
+            Text(en="What is off in the merged weights, over the update", zh="合并后权重的偏差与更新量之比"),
+            "ratio",
+            better="lower",
+        ),
+        Metric(
+            "update_kept",
+            Text(en="Share of the update that arrives in the weights", zh="更新量中真正进入权重的比例"),
+            "ratio",
+            better="higher",
+        ),
+        Metric("codes_unchanged", Text(en="4-bit codes that stay the same", zh="保持不变的 4 位编码比例"), "ratio"),
+        Metric(
             "latency", Text(en="Median time of a forward pass", zh="一次前向计算用时的中位数"), "ms", better="lower"
         ),
         Metric(
@@ -215,10 +277,19 @@ LAB = Lab(
             log_y=True,
             x_title=DTYPE,
         ),
+        Chart(
+            "validation_loss",
+            Text(en="Loss after merging an adapter of an NF4 base", zh="NF4 基座的适配器合并之后的损失"),
+            x="path",
+            kind="bar",
+            x_title=PATH,
+            series_titles=PATH_TITLES,
+            where={"base": "nf4"},
+        ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=80),
-        "standard": Preset({"repeats": 20}, seeds=(0, 1, 2), expected_seconds=360),
+        "quick": Preset({}, seeds=(0,), expected_seconds=150),
+        "standard": Preset({"repeats": 20}, seeds=(0, 1, 2), expected_seconds=600),
         "gpu": Preset(
             {"repeats": 50, "steps": 100, "shapes": ["1x1", "1x64", "4x64", "8x64"]},
             seeds=(0, 1, 2),

@@ -12,8 +12,10 @@ from tests.worker.running import finished_points, run
 from worker.adapters import Adapter, add_adapter, save_adapter
 from worker.context import RunContext
 from worker.experiments import merge_check, rank_sweep
+from worker.merging import AlreadyMerged, Budget, Part, adapted_parts, budget, same_codes
 from worker.models.tiny import tiny_model
 from worker.protocol import FinishedPoint, Job, MetricEvent, PointEvent, PointName
+from worker.quantisation import to_four_bit
 
 # Per layer of the tiny model, in + out features of q, k, v, o, gate, up, down: a LoRA of rank r has r × their sum.
 ALL_LINEAR = 2 * ((32 + 32) + (32 + 16) + (32 + 16) + (32 + 32) + (32 + 64) + (32 + 64) + (64 + 32))
@@ -136,7 +138,7 @@ def test_the_adapter_has_the_format_of_the_base_and_nothing_else_is_rounded(tmp_
 
 
 def test_every_variant_is_timed(merge):
-    for dtype in ("float32", "bfloat16"):
+    for dtype in ("float32", "bfloat16", "float16"):
         for variant in ("base", "adapter", "merged"):
             for shape in ("1x1", "4x64"):
                 point = merge[f"dtype={dtype},shape={shape},variant={variant}"]
@@ -148,6 +150,62 @@ def test_every_variant_is_timed(merge):
 def test_the_ratio_of_a_variant_is_the_geometric_mean_over_shapes(merge):
     ratios = [merge[f"dtype=float32,shape={shape},variant=adapter"]["latency_ratio"] for shape in ("1x1", "4x64")]
     assert merge["dtype=float32,variant=adapter"]["latency_ratio"] == pytest.approx(statistics.geometric_mean(ratios))
+
+
+def test_float16_rounds_less_than_bfloat16(merge):
+    # 11 significant bits against 8
+    half, rough = merge["dtype=float16"], merge["dtype=bfloat16"]
+    assert half["roundtrip_weight_difference"] < rough["roundtrip_weight_difference"]
+    assert half["mean_logit_difference"] < rough["mean_logit_difference"] / 3
+
+
+def test_peft_adds_an_update_once_however_often_it_is_asked(merge):
+    for key in ("dtype=float32", "dtype=bfloat16", "base=nf4,path=peft"):
+        assert merge[key]["second_merge_change"] == 0
+
+
+def test_merging_in_float32_keeps_the_update_of_a_four_bit_base(merge):
+    exact = merge["base=nf4,path=float32"]
+    assert exact["update_error"] < 1e-4
+    assert exact["update_kept"] == pytest.approx(1, abs=1e-4)
+    assert exact["loss_above_adapter"] == pytest.approx(0, abs=1e-4)
+
+
+def test_rounding_and_other_weights_lie_beside_the_update(merge):
+    share = merge["base=nf4,path=adapter"]["update_share"]
+    rounded, other = merge["base=nf4,path=bfloat16"], merge["base=nf4,path=original"]
+    # Rounding to 8 significant bits errs by up to 2⁻⁹ of a weight; NF4 by about a tenth of the weights' norm.
+    assert 0 < rounded["update_error"] < 2**-9 * (1 + share) / share
+    assert other["update_error"] == pytest.approx(0.09 / share, rel=0.15)
+
+
+def test_quantising_again_is_what_peft_does(merge):
+    ours, theirs = merge["base=nf4,path=requantise"], merge["base=nf4,path=peft"]
+    for name, value in ours.items():
+        assert theirs[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+    assert 0 < ours["codes_unchanged"] < 1
+
+
+def test_codes_are_compared_one_by_one():
+    before, after = torch.tensor([0x12, 0x34], dtype=torch.uint8), torch.tensor([0x12, 0x35], dtype=torch.uint8)
+    assert same_codes([before], [after]) == 0.75
+
+
+def test_a_budget_tells_a_lost_update_from_a_kept_one():
+    layer = to_four_bit(tiny_model()).model.layers[0].mlp.up_proj
+    weight, update = torch.ones(2, 2), torch.eye(2)
+    part = Part("", layer, weight, update)
+    assert budget([part], [weight]) == Budget(error=1, kept=0)
+    assert budget([part], [weight + update]) == Budget(error=0, kept=1)
+    assert budget([part], [weight + 2 * update]) == Budget(error=1, kept=2)
+
+
+def test_what_is_merged_is_not_merged_again():
+    model = add_adapter(to_four_bit(tiny_model()), Adapter(rank=2, alpha=4, target_modules="all-linear", seed=0))
+    assert len(adapted_parts(model)) == 14
+    model.merge_adapter()
+    with pytest.raises(AlreadyMerged):
+        adapted_parts(model)
 
 
 def test_a_finished_merge_check_computes_nothing(merge_events, tmp_path):
