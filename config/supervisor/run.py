@@ -144,7 +144,7 @@ class Supervisor:
         self.services.insert(0, broker)
 
     def _restore(self) -> bool:
-        """Queue again what a killed worker had taken. Only right because no other worker uses the embedded broker."""
+        """Queue again what a killed worker had taken. What another worker has is rung for twice, which does no harm."""
         if not valkey.is_ready(settings.DATA_DIR):
             return False
         if restored := restore_unacked():

@@ -7,13 +7,14 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from config.supervisor import valkey
 from config.supervisor.run import worker_command, worker_environment
 
 QUEUES = ("cpu", "gpu")
 
 
 class Command(BaseCommand):
-    help = "Run one worker alone. Needs DATABASE_URL and REDIS_URL."
+    help = "Run one worker alone. Needs REDIS_URL (and DATABASE_URL), or `manage.py up` in the same data folder."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--queues", default="cpu", help="what this machine has, separated by commas: cpu, gpu")
@@ -22,8 +23,8 @@ class Command(BaseCommand):
     def handle(self, *, queues: str, name: str, **options: Any) -> None:
         if unknown := set(queues.split(",")) - set(QUEUES):
             raise CommandError(f"unknown queue {', '.join(sorted(unknown))!r}; there are: {', '.join(QUEUES)}")
-        if not settings.REDIS_URL:
-            raise CommandError("the embedded broker belongs to `manage.py up`; set REDIS_URL")
+        if not settings.REDIS_URL and not valkey.is_ready(settings.DATA_DIR):
+            raise CommandError("there is no broker: set REDIS_URL, or start `manage.py up` first")
         command = worker_command(queues, name or default_name(queues))
         os.chdir(settings.BASE_DIR)
         os.execve(command[0], command, worker_environment())  # noqa: S606 (signals reach the worker itself)
