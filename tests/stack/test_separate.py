@@ -95,7 +95,7 @@ def test_they_work_together_say_how_they_are_and_stop_when_told(variables, tmp_p
     ("variables_changed", "arguments", "says"),
     [
         ({}, ["--queues", "tpu"], "unknown queue 'tpu'; there are: cpu, gpu"),
-        ({"REDIS_URL_FILE": ""}, [], "the embedded broker belongs to `manage.py up`"),
+        ({"REDIS_URL_FILE": ""}, [], "there is no broker: set REDIS_URL, or start `manage.py up` first"),
     ],
 )
 def test_a_worker_that_cannot_be_says_why(variables, variables_changed, arguments, says):
