@@ -5,7 +5,8 @@ from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import NotAuthenticated, NotFound
@@ -19,6 +20,7 @@ from labs.declaration import Lab
 from labs.durations import Duration, expected_durations
 from labs.models import Artifact, Claim, MetricValue, Run
 from labs.parameters import parameter_schema
+from labs.progress import seconds_left
 from labs.queries import may_see, own_run, visible_runs
 from labs.services import run_cancel, run_request, run_submit, run_twin
 from labs.waiting import QueueState, Site, WorkerState
@@ -139,10 +141,21 @@ class ArtifactSerializer(serializers.ModelSerializer):
         fields = ["name", "size", "sha256"]
 
 
+class TrainingSerializer(serializers.Serializer):
+    """The training under way; null before there is one."""
+
+    step = serializers.IntegerField()
+    steps = serializers.IntegerField()
+    loss = serializers.FloatField()
+    tokens_per_second = serializers.FloatField()
+
+
 class RunSerializer(serializers.ModelSerializer):
     lab = serializers.CharField(source="lab_slug")
     percent = serializers.IntegerField()
     waiting = serializers.SerializerMethodField(help_text="What a waiting run waits for.")
+    training = serializers.SerializerMethodField()
+    seconds_left = serializers.SerializerMethodField(help_text="A rough figure; null when it cannot be told.")
     artifacts = ArtifactSerializer(many=True, read_only=True)
 
     class Meta:
@@ -162,6 +175,12 @@ class RunSerializer(serializers.ModelSerializer):
             "waiting",
             "percent",
             "progress_note",
+            "attempt",
+            "training",
+            "seconds_left",
+            "memory_mb",
+            "peak_memory_mb",
+            "cancel_requested",
             "environment",
             "durations",
             "artifacts",
@@ -170,6 +189,13 @@ class RunSerializer(serializers.ModelSerializer):
             "finished_at",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(TrainingSerializer(allow_null=True))
+    def get_training(self, run: Run) -> dict[str, Any] | None:
+        return run.training or None
+
+    def get_seconds_left(self, run: Run) -> float | None:
+        return seconds_left(run, timezone.now())
 
     def get_waiting(self, run: Run) -> str:
         return self._site.why_waiting(run)

@@ -1,6 +1,9 @@
 """Reading through the API: everything public, filtered and paged."""
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from labs.catalog import all_labs
 from labs.models import Run
@@ -192,3 +195,29 @@ def test_the_number_of_queries_is_constant(as_alice, alice, django_assert_max_nu
     add_a_lot(alice)
     with django_assert_max_num_queries(len(few)):
         get(as_alice, f"{path}/")
+
+
+def test_a_run_tells_of_its_training(as_alice, alice):
+    now = timezone.now()
+    training = {"step": 6, "steps": 24, "loss": 2.5, "tokens_per_second": 321.0}
+    run = make_run(
+        alice,
+        status=Run.RUNNING,
+        attempt=2,
+        training=training,
+        progress_done=1,
+        progress_total=4,
+        progress_since=now - timedelta(seconds=60),
+        progress_at=now,
+        memory_mb=700,
+        peak_memory_mb=900,
+    )
+    document = get(as_alice, f"runs/{run.pk}/")
+    assert (document["attempt"], document["training"], document["cancel_requested"]) == (2, training, False)
+    assert (document["memory_mb"], document["peak_memory_mb"]) == (700, 900)
+    assert 170 < document["seconds_left"] <= 180
+
+
+def test_what_a_run_does_not_know_is_null(as_charlie):
+    document = get(as_charlie, f"runs/{make_run().pk}/")
+    assert (document["training"], document["seconds_left"], document["memory_mb"]) == (None, None, None)
