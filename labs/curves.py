@@ -17,7 +17,7 @@ from labs.charts import PlotPoint, Series, line_chart
 from labs.declaration import Lab
 from labs.figures import value_title
 from labs.models import MetricValue, Run
-from labs.titles import point_title, run_title
+from labs.titles import compared_title, point_title
 
 SHOWN = 6  # curves a chart: as many as there are colours
 POINTS = 200  # at most, of a curve
@@ -53,7 +53,7 @@ def curve_figures(lab: Lab, runs: Sequence[Run]) -> list[SafeString]:
     """One chart a metric that has curves, in the lab's order. Two queries, whatever there is."""
     newest = newest_curves(runs)
     values = drawn_values([curve for curves in newest.values() for curve in curves])
-    titles = {run.pk: run_title(run) for run in runs} if len(runs) > 1 else {}
+    titles = {run.pk: compared_title(run) for run in runs} if len(runs) > 1 else {}
     return [
         line_chart(
             [Series(_label(curve, lab, titles, newest[metric.name]), values[curve]) for curve in newest[metric.name]],

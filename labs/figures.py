@@ -1,11 +1,13 @@
 """A lab's declared charts, drawn from runs: the reference and, beside it, the reader's own."""
 
 from collections.abc import Iterable
-from typing import cast
+from dataclasses import replace
+from typing import cast, get_args
 
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from kb.text import Text
 from labs.charts import Cell, Grid, PlotPoint, Role, Series, bar_chart, heat_map, line_chart
 from labs.declaration import Chart, Lab, Metric
 from labs.models import Run
@@ -20,13 +22,43 @@ def figures(lab: Lab, reference: Run | None, own: Run | None = None) -> list[Saf
     return [figure for figure in drawn if figure]
 
 
+def compared_figures(lab: Lab, found: dict[str, list[Result]]) -> list[SafeString]:
+    """The charts of several runs, whose results come by their titles: a line a run, a chart each series.
+
+    Heat maps are left out: they have no room for a second run, and their numbers are in the table.
+    """
+    results_of_all = [result for group in found.values() for result in group]
+    charts = [one for chart in lab.charts if chart.kind != "heat" for one in _by_series(chart, results_of_all)]
+    return [figure for figure in (draw(lab, chart, found) for chart in charts) if figure]
+
+
+def _by_series(chart: Chart, found: Iterable[Result]) -> list[Chart]:
+    """The chart once for each of its series."""
+    if not chart.series:
+        return [chart]
+    names = dict.fromkeys(result.settings[chart.series] for result in found if _belongs(chart, result))
+    return [
+        replace(
+            chart,
+            series="",
+            title=_joined(chart.title, chart.series_titles.get(name, Text(en=name, zh=name))),
+            where={**chart.where, chart.series: name},
+        )
+        for name in names
+    ]
+
+
+def _joined(first: Text, second: Text) -> Text:
+    return Text(en=f"{first.en} · {second.en}", zh=f"{first.zh} · {second.zh}")
+
+
 def value_title(metric: Metric) -> str:
     """What stands at the axis of a metric: its title with the unit."""
     return f"{metric.title} ({format_unit(metric.unit)})" if metric.unit else str(metric.title)
 
 
 def draw(lab: Lab, chart: Chart, found: dict[str, list[Result]], *, y_line: float | None = None) -> SafeString | None:
-    """One chart; `found` holds the results by role (`reference`, `own`)."""
+    """One chart; `found` holds the results by role (`reference`, `own`), or by the titles of runs."""
     metric = lab.metric(chart.metric)
     shown = {role: [r for r in group if _belongs(chart, r)] for role, group in found.items()}
     if not any(shown.values()):
@@ -101,7 +133,11 @@ def _series(chart: Chart, shown: dict[str, list[Result]], categories: list[str] 
         for name in names:
             points = [_plot(chart, r, categories) for r in group if r.settings.get(chart.series, "") == name]
             label = str(chart.series_titles.get(name, name)) or _("measured")
-            series.append(Series(label, sorted(points, key=lambda p: p.x), role=role))  # type: ignore[arg-type]
+            ordered = sorted(points, key=lambda p: p.x)
+            if role in get_args(Role):
+                series.append(Series(label, ordered, role=cast("Role", role)))
+            else:
+                series.append(Series(role, ordered))
     return series
 
 

@@ -1,6 +1,7 @@
 """How runs and points are called on pages and in charts."""
 
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from labs.catalog import get_lab
 from labs.declaration import Lab
@@ -11,6 +12,16 @@ from labs.points import parse_point
 def run_title(run: Run) -> str:
     """`Reference` for shipped evidence, `Run 12` for a run of this site."""
     return _("Reference") if run.origin == Run.REFERENCE else _("Run %(id)s") % {"id": run.pk}
+
+
+def preset_title(name: str) -> str:
+    titles = {"quick": _("Quick"), "standard": _("Standard"), "gpu": _("GPU")}
+    return titles.get(name) or pgettext("parameters that are no preset", "Own parameters")
+
+
+def compared_title(run: Run) -> str:
+    """Beside other runs of its lab, of which several may be reference runs: `Reference (Quick)`."""
+    return f"{run_title(run)} ({preset_title(run.preset)})" if run.origin == Run.REFERENCE else run_title(run)
 
 
 def point_title(point: str, lab: Lab | str) -> str:

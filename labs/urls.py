@@ -9,6 +9,7 @@ lab_urls = [
 ]
 run_urls = [
     path("", views.runs, name="labs-runs"),
+    path("compare/", views.compare, name="labs-compare"),
     path("<int:run_id>/", views.run, name="labs-run"),
     path("<int:run_id>/progress/", views.progress, name="labs-progress"),
     path("<int:run_id>/cancel/", views.cancel, name="labs-cancel"),

@@ -14,10 +14,12 @@ from kb.http import SignedInRequest
 from kb.queries import resolver_for
 from labs.catalog import all_labs
 from labs.chips import claim_value
+from labs.comparison import NotComparable, comparison_figures, parameter_rows, result_rows, runs_to_compare
 from labs.declaration import Lab
 from labs.durations import expected_durations
 from labs.figures import figures
 from labs.forms import LabForm
+from labs.listing import choice_of, chosen_runs
 from labs.live import numbers_context, state_context
 from labs.models import Claim, Run
 from labs.queries import (
@@ -31,7 +33,6 @@ from labs.queries import (
     run_for_user,
     runs_on_claim,
     table_of,
-    visible_runs,
 )
 from labs.schema import CheckSource
 from labs.services import LimitReached, Request, findings_of_runs, run_cancel, run_evidence, run_submit, run_twin
@@ -110,8 +111,35 @@ def _answers(user: User, request: Request) -> dict[str, Any]:
 @login_required
 def runs(request: SignedInRequest) -> HttpResponse:
     """The reader's own runs and the reference runs; staff see everybody's."""
-    page = Paginator(visible_runs(request.user).select_related("owner"), 25).get_page(request.GET.get("page"))
-    return render(request, "labs/runs.html", {"page": page})
+    choice = choice_of(request.GET)
+    context = {
+        "page": Paginator(chosen_runs(request.user, choice), 25).get_page(request.GET.get("page")),
+        "choice": choice,
+        "labs": all_labs().values(),
+        "statuses": dict(Run.STATUSES),
+        "presets": ("quick", "standard", "gpu"),
+    }
+    return render(request, "labs/runs.html", context)
+
+
+@require_safe
+@login_required
+def compare(request: SignedInRequest) -> HttpResponse:
+    """`?run=12&run=15`: runs of one lab beside each other."""
+    try:
+        found = runs_to_compare(request.user, request.GET.getlist("run"))
+    except NotComparable as e:
+        messages.error(request, str(e))
+        return redirect("labs-runs")
+    lab = found[0].lab
+    context = {
+        "lab": lab,
+        "runs": found,
+        "figures": comparison_figures(lab, found),
+        "parameters": parameter_rows(found),
+        "table": result_rows(lab, found),
+    }
+    return render(request, "labs/compare.html", context)
 
 
 @require_safe

@@ -9,24 +9,30 @@ from typing import Any
 from django import template
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, pgettext
+from django.utils.translation import ngettext
 
 from kb.text import active_language
 from labs import chips, waiting
 from labs.models import Claim, Run
 from labs.numbers import format_number, format_quantity, format_unit
 from labs.schema import CheckSource
-from labs.titles import point_title, run_title
+from labs.titles import compared_title, point_title, preset_title, run_title
 
 register = template.Library()
-register.filter(point_title)
-register.filter(run_title)
+for title in (compared_title, point_title, preset_title, run_title):
+    register.filter(title)
 
 
 @register.filter
 def number(value: float | None) -> str:
     """`{{ interval.mean|number }}`: a number as every page writes it; a dash where there is none."""
     return chips.NO_VALUE if value is None else format_number(value)
+
+
+@register.filter
+def signed(value: float) -> str:
+    """A difference: `+0.012`, `−3`."""
+    return f"{'−' if value < 0 else '+'}{format_number(abs(value))}"
 
 
 @register.filter
@@ -117,7 +123,7 @@ def method_meaning(method: str) -> str:
 
 
 @register.filter
-def status_title(run: Run) -> str:
+def state_title(status: str) -> str:
     titles = {
         Run.QUEUED: _("waiting"),
         Run.RUNNING: _("running"),
@@ -126,15 +132,12 @@ def status_title(run: Run) -> str:
         Run.CANCELLED: _("cancelled"),
         Run.TIMED_OUT: _("timed out"),
     }
-    if run.cancel_requested and run.status == Run.RUNNING:
-        return _("stopping")
-    return titles[run.status]
+    return titles[status]
 
 
 @register.filter
-def preset_title(name: str) -> str:
-    titles = {"quick": _("Quick"), "standard": _("Standard"), "gpu": _("GPU")}
-    return titles.get(name) or pgettext("parameters that are no preset", "Own parameters")
+def status_title(run: Run) -> str:
+    return _("stopping") if run.cancel_requested and run.status == Run.RUNNING else state_title(run.status)
 
 
 @register.filter
