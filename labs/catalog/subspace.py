@@ -83,15 +83,16 @@ LAB = Lab(
         en="The paper argues for low rank with a top direction that every rank and seed finds again, while the rest is "
         "noise. Here the top directions of rank 8 and 64 overlap by [[claim:top-direction-shared-by-ranks]], those of "
         "two seeds by [[claim:top-direction-shared-by-seeds]], random ones by [[claim:random-direction-overlap]]. "
-        "Measure it on the product BA: after a short training A alone is still mostly its random start. The update at "
-        "rank 8 amplifies its directions in W by [[claim:amplification-measured-r8]], at rank 64 "
+        "The update at rank 8 amplifies its directions in W by [[claim:amplification-measured-r8]], at rank 64 "
         "[[claim:amplification-measured-r64]]: name the rank and the length of training with such a factor, because "
-        "it grows with the update.",
+        "it grows with the update, and put random directions beside it: only what W has beyond those in the update's "
+        "directions says that the two are related.",
         zh="论文主张低秩的理由是：不同秩、不同种子都会找到同一个主方向，其余只是噪声。这里秩 8 与秩 64 的主方向重合 "
         "[[claim:top-direction-shared-by-ranks]]，两个种子之间重合 [[claim:top-direction-shared-by-seeds]]；"
-        "随机方向则是 [[claim:random-direction-overlap]]。要在乘积 BA 上测：训练短时，单看 A 大部分还是随机初值。"
+        "随机方向则是 [[claim:random-direction-overlap]]。"
         "秩 8 的更新把 W 在其方向上的分量放大 [[claim:amplification-measured-r8]]，秩 64 是 "
-        "[[claim:amplification-measured-r64]]。引用这个系数时要说明秩和训练长度，因为它随更新变大而变大。",
+        "[[claim:amplification-measured-r64]]。引用这个系数时要说明秩和训练长度，因为它随更新变大而变大；"
+        "还要与随机方向对照：W 在更新方向上的分量只有超出随机方向的部分，才说明两者有关。",
     ),
     parameters=SubspaceParameters,
     metrics=(
