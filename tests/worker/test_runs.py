@@ -59,7 +59,7 @@ def test_a_training_under_way_is_told(run, behave):
     assert run.training == {"step": 6, "steps": 24, "loss": 2.5, "tokens_per_second": 150.0}
     assert (run.progress_done, run.progress_within) == (1, 0.25)
     assert run.progress_since <= run.progress_at
-    assert 0 < run.memory_mb <= run.peak_memory_mb
+    assert run.peak_memory_mb > 0
 
 
 def test_a_crash_says_why_and_keeps_the_finished_point(run, behave):
