@@ -1,6 +1,7 @@
 """The Celery worker: `celery -A worker.app worker -Q cpu`."""
 
 import os
+from functools import partial
 from typing import Any
 
 import django
@@ -21,7 +22,7 @@ from labs.broker import app  # noqa: E402
 from labs.models import Run  # noqa: E402
 from quiz.statistics.optimising import optimisations_ring_waiting  # noqa: E402
 from worker import machine, stopping, tasks  # noqa: E402, F401 (tasks: registers them)
-from worker.minder import Minder  # noqa: E402
+from worker.minder import Minder, is_idle  # noqa: E402
 
 __all__ = ["app"]
 
@@ -46,7 +47,8 @@ def begin(**kwargs: object) -> None:
 @worker_ready.connect
 def look_after_runs(sender: Any, **kwargs: object) -> None:
     """From now on, and first of all for what was left while no worker ran."""
-    minder = Minder(sender.hostname, app.amqp.queues.consume_from)
+    room = partial(is_idle, sender.controller.concurrency)
+    minder = Minder(sender.hostname, app.amqp.queues.consume_from, room)
     minders.append(minder)
     minder.start()
     optimisations_ring_waiting()

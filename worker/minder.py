@@ -26,9 +26,9 @@ lock = threading.Lock()
 os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
 
-def is_idle() -> bool:
-    """Whether this worker holds no message."""
-    return not state.reserved_requests and not state.active_requests
+def is_idle(slots: int = 1) -> bool:
+    """Whether this worker, which takes so many runs at a time, could take another message."""
+    return max(len(state.reserved_requests), len(state.active_requests)) < slots
 
 
 class Minder(threading.Thread):
