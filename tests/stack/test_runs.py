@@ -91,7 +91,9 @@ def test_a_run_survives_the_death_of_its_worker_exactly_once(stack, api):
 
 
 def test_a_cancelled_run_stops(api):
-    number = api.submit(lab="rank-sweep", params=TOY | {"steps": 2000, "ranks": [1, 2, 4, 8]}, seeds=[0])
+    number = api.submit(
+        lab="rank-sweep", params=TOY | {"steps": 2000, "batch_size": 1, "ranks": [1, 2, 4, 8]}, seeds=[0]
+    )
     until(lambda: api.run(number)["status"] == "running", seconds=30, what="a start")
     api.call(f"runs/{number}/cancel/", please=True)
     assert api.finished(number, seconds=15)["status"] == "cancelled"
