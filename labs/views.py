@@ -100,10 +100,12 @@ def _answers(user: User, request: Request) -> dict[str, Any]:
     """What there is already for this question: a run of the reader's own, or somebody else's numbers."""
     if twin := run_twin(user=user, request=request):
         return {"twin": twin}
-    if evidence := run_evidence(user=user, request=request):
-        column = {"is_anonymous": True, "finished_at": evidence.finished_at}
-        compared = [evidence if may_see(user, evidence) else column]
-        return {"evidence": evidence, "compared": compared, "table": table_of(request.lab, [evidence])}
+    evidence = run_evidence(user=user, request=request)
+    if evidence and may_see(user, evidence):
+        return {"evidence": evidence, "answer": evidence}
+    if evidence:
+        unnamed = {"is_anonymous": True, "finished_at": evidence.finished_at}
+        return {"evidence": evidence, "compared": [unnamed], "table": table_of(request.lab, [evidence])}
     return {}
 
 
