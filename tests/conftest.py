@@ -11,7 +11,6 @@ from django.test import Client
 
 from tests.content_tree import write_tree
 
-
 # The same examples every time, however busy the machine is.
 hypothesis.settings.register_profile(
     "steady", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
