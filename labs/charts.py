@@ -189,7 +189,7 @@ def heat_map(
     value_title: str,
     width: int = 640,
 ) -> SafeString:
-    """Values over two kinds of categories as shades, the darker the larger; several runs share one scale.
+    """Values over two kinds of categories as shades, the stronger the larger; several runs share one scale.
 
     The numbers themselves are in a table that opens below each drawing. Raises ValueError when there is no cell, a
     value is not finite, or a cell lies outside the grid.

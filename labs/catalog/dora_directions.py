@@ -176,8 +176,8 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=90),
-        "standard": Preset({"steps": 48}, seeds=(0, 1, 2), expected_seconds=700),
+        "quick": Preset({}, seeds=(0,), expected_seconds=75),
+        "standard": Preset({"steps": 48}, seeds=(0, 1, 2), expected_seconds=620),
         "gpu": Preset({"steps": 400, "target_modules": "all-linear"}, seeds=(0, 1, 2), expected_seconds=600),
     },
 )
