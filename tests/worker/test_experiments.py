@@ -138,7 +138,8 @@ def test_the_adapter_has_the_format_of_the_base_and_nothing_else_is_rounded(tmp_
 
 
 def test_every_variant_is_timed(merge):
-    for dtype in ("float32", "bfloat16", "float16"):
+    assert not any(key.startswith("dtype=float16,") for key in merge)
+    for dtype in ("float32", "bfloat16"):
         for variant in ("base", "adapter", "merged"):
             for shape in ("1x1", "4x64"):
                 point = merge[f"dtype={dtype},shape={shape},variant={variant}"]

@@ -67,20 +67,30 @@ def run(params: MergeCheckParameters, lab: RunContext) -> None:
     stages = 1 + len(params.dtypes) + len(params.four_bit)
     total = stages * len(lab.seeds)
     for i, seed in enumerate(lab.seeds):
-        for j, form in enumerate(params.four_bit, start=1 + len(params.dtypes)):
+        for j, form in enumerate(params.four_bit):
             lab.progress(stages * i + j, total, f"seed {seed}: merging into {form}")
             check_four_bit(FourBitCheck(params, lab, seed, examples, form))
-        # The last thing that is logged per format: with it, all is there.
-        if all(lab.point(seed=seed, dtype=dtype, variant="merged").is_finished for dtype in params.dtypes):
+        if all(last_point(lab, seed, dtype).is_finished for dtype in params.dtypes):
             continue
         with tempfile.TemporaryDirectory(dir=lab.scratch) as folder:
             check = Check(params, lab, seed, examples, Path(folder))
-            lab.progress(stages * i, total, f"seed {seed}: training an adapter")
+            done = stages * i + len(params.four_bit)
+            lab.progress(done, total, f"seed {seed}: training an adapter")
             save_adapter(train_adapter(check, lab.model(params.model), lab.point(seed=seed)), check.folder)
             for j, dtype in enumerate(params.dtypes, start=1):
-                lab.progress(stages * i + j, total, f"seed {seed}: merging in {dtype}")
+                lab.progress(done + j, total, f"seed {seed}: merging in {dtype}")
                 check_dtype(check, dtype)
     lab.progress(total, total)
+
+
+def is_timed(lab: RunContext, dtype: str) -> bool:
+    """Most CPUs cannot multiply in float16: what they do instead takes many times as long, and nobody serves so."""
+    return dtype != "float16" or lab.device != "cpu"
+
+
+def last_point(lab: RunContext, seed: int, dtype: str) -> Point:
+    """The last thing that is logged for a format: with it, all is there."""
+    return lab.point(seed=seed, dtype=dtype, **({"variant": "merged"} if is_timed(lab, dtype) else {}))
 
 
 def train_adapter(check: Training, base: PreTrainedModel, point: Point) -> PeftModel:
@@ -109,6 +119,8 @@ def check_dtype(check: Check, dtype: str) -> None:
     with check.lab.point(seed=check.seed, dtype=dtype) as point:
         if not point.is_finished:
             compare_outputs(point, base, adapted, check.examples.validation[:PROBES])
+    if not is_timed(check.lab, dtype):
+        return
     # Fresh copies for the timing, because unmerging need not restore the weights.
     variants = {
         "base": base,
