@@ -103,13 +103,13 @@ def test_minutes_of_yesterday_do_not_count(alice, bells, settings):
 # --- work -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lab", all_labs().values(), ids=str)
+@pytest.mark.parametrize("lab", all_labs().values(), ids=lambda lab: lab.slug)
 def test_every_preset_is_open_to_learners(alice, bells, lab):
     for name in lab.presets:
         assert services.run_submit(user=alice, request=run_request(lab_slug=lab.slug, preset=name)).preset == name
 
 
-@pytest.mark.parametrize("lab", all_labs().values(), ids=str)
+@pytest.mark.parametrize("lab", all_labs().values(), ids=lambda lab: lab.slug)
 def test_more_seeds_than_a_preset_has_are_more_work(alice, bells, lab):
     refused = refusal(alice, run_request(lab_slug=lab.slug, preset="standard", seeds=list(range(10))))
     assert (refused.name, refused.temporary) == ("work", False)
