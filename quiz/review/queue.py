@@ -11,9 +11,10 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from quiz.models import Card, DayTally, StudySettings
+from quiz.models import Card, StudySettings
 from quiz.review.days import day_of, tomorrow_start
 
 # A card in learning may come this much early when nothing else is left.
@@ -21,17 +22,39 @@ LEARN_AHEAD = timedelta(minutes=20)
 # Cards in learning, or put on today's list, that are counted at most; nobody has that many at a time.
 MAX_COUNTED = 1000
 
+DONE = "SELECT new, young, mature FROM quiz_daytally WHERE owner_id = %s AND day = %s"
+# The chosen topics; none means all of them.
+CHOSEN = "WITH chosen AS (SELECT topic_id FROM quiz_studysettings_topics WHERE studysettings_id = %s)"
 ASKED = """
     SELECT card.id FROM quiz_card card LEFT JOIN quiz_question question ON question.id = card.question_id
     WHERE card.owner_id = %s AND card.is_suspended = FALSE AND card.state {states} AND {due}
     AND (card.buried_until IS NULL OR card.buried_until <= %s)
-    AND (card.question_id IS NULL OR question.status = 'published' {topics})
+    AND (card.question_id IS NULL OR question.status = 'published'
+        AND (NOT EXISTS (SELECT 1 FROM chosen) OR question.topic_id IN (SELECT topic_id FROM chosen)))
     ORDER BY {order} LIMIT %s
 """
 LEARNING, NEW, REVIEW = "IN (1, 3)", "= 0", "= 2"
 # Written so that no index on `due` fits: with one, all new cards would be sorted to find the first.
 NOT_SET = "CASE WHEN card.due IS NULL THEN 1 END = 1"
 BY_DUE, IN_ORDER = "card.due, card.id", "card.position, card.id"
+
+
+def _columns(states: str, due: str, order: str) -> str:
+    """How many cards there are of one sort, and the first of them."""
+    asked = ASKED.format(states=states, due=due, order=order)
+    return f"(SELECT COUNT(*) FROM ({asked}) AS counted), ({asked})"  # noqa: S608 (nothing of it comes from outside)
+
+
+# One text for everybody, so that the database's driver keeps what it parsed.
+PARTS = f"{CHOSEN} SELECT " + ", ".join(  # noqa: S608
+    [
+        _columns(LEARNING, "card.due <= %s", BY_DUE),
+        _columns(LEARNING, "card.due <= %s", BY_DUE),  # ahead of its time
+        _columns(NEW, "card.due < %s", BY_DUE),  # wanted today
+        _columns(REVIEW, "card.due < %s", BY_DUE),
+        _columns(NEW, NOT_SET, IN_ORDER),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +71,15 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Done:
+    """The day's grades that count towards its limits: cards seen for the first time, young and mature ones."""
+
+    new: int = 0
+    young: int = 0
+    mature: int = 0
+
+
+@dataclass(frozen=True)
 class Part:
     """Cards of one sort: how many there are up to the limit, and the first of them."""
 
@@ -56,15 +88,14 @@ class Part:
 
 
 class Queue:
-    """Read when it is made: four queries, whatever the number of cards."""
+    """Read when it is made: two queries, whatever the number of cards."""
 
     def __init__(self, settings: StudySettings, now: datetime | None = None) -> None:
         self.settings = settings
         self.now = now or timezone.now()
-        day = day_of(self.now, settings)
-        self.done = DayTally.objects.filter(owner=settings.owner_id, day=day).first() or DayTally()
-        self.topics = list(settings.topics.order_by().values_list("pk", flat=True))
-        self.learning, self.ahead, self.wanted, self.review, self.new = self._read()
+        with connection.cursor() as cursor:
+            self.done = self._read_done(cursor)
+            self.learning, self.ahead, self.wanted, self.review, self.new = self._read_parts(cursor)
         self.counts = Counts(self.ahead.count, self.wanted.count + self.review.count, self.new.count)
 
     def review_limit(self) -> int:
@@ -73,41 +104,30 @@ class Queue:
     def new_limit(self) -> int:
         return max(self.settings.new_per_day - self.done.new, 0)
 
-    def _read(self) -> list[Part]:
-        until = tomorrow_start(self.now, self.settings)
-        parts = [
-            self._part(LEARNING, "card.due <= %s", self.now, BY_DUE, MAX_COUNTED),
-            self._part(LEARNING, "card.due <= %s", self.now + LEARN_AHEAD, BY_DUE, MAX_COUNTED),
-            self._part(NEW, "card.due < %s", until, BY_DUE, MAX_COUNTED),
-            self._part(REVIEW, "card.due < %s", until, BY_DUE, self.review_limit()),
-            self._part(NEW, NOT_SET, None, IN_ORDER, self.new_limit()),
-        ]
-        columns, params = [], []
-        for sql, values, limit in parts:
-            columns.append(f"(SELECT COUNT(*) FROM ({sql}) AS counted), ({sql})")  # noqa: S608 (values are parameters)
-            params += [*values, limit, *values, min(limit, 1)]
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {', '.join(columns)}", params)
-            row = cursor.fetchone()
-        return [Part(count, first) for count, first in zip(row[::2], row[1::2], strict=True)]
+    def _read_done(self, cursor: CursorWrapper) -> Done:
+        day = connection.ops.adapt_datefield_value(day_of(self.now, self.settings))
+        cursor.execute(DONE, [self.settings.owner_id, day])
+        return Done(*(cursor.fetchone() or ()))
 
-    def _part(
-        self, states: str, due: str, until: datetime | None, order: str, limit: int
-    ) -> tuple[str, list[Any], int]:
-        """SQL, its parameters but the limit, and the limit."""
-        topics = f"AND question.topic_id IN ({', '.join(['%s'] * len(self.topics))})" if self.topics else ""
-        adapt = connection.ops.adapt_datetimefield_value
-        moment = [adapt(until)] if until else []
-        sql = ASKED.format(states=states, due=due, topics=topics, order=order)
-        return sql, [self.settings.owner_id, *moment, adapt(self.now), *self.topics], limit
+    def _read_parts(self, cursor: CursorWrapper) -> list[Part]:
+        until = tomorrow_start(self.now, self.settings)
+        limits = [MAX_COUNTED, MAX_COUNTED, MAX_COUNTED, self.review_limit(), self.new_limit()]
+        moments = [[self.now], [self.now + LEARN_AHEAD], [until], [until], []]
+        params: list[Any] = [self.settings.owner_id]
+        for due, limit in zip(moments, limits, strict=True):
+            values = [self.settings.owner_id, *map(connection.ops.adapt_datetimefield_value, [*due, self.now])]
+            params += [*values, limit, *values, min(limit, 1)]
+        cursor.execute(PARTS, params)
+        row = cursor.fetchone()
+        return [Part(count, first) for count, first in zip(row[::2], row[1::2], strict=True)]
 
     def next(self) -> Card | None:
         """Learning that is due, then reviews with the new cards spread among them, then learning ahead of its time."""
         due, new = self.wanted.first or self.review.first, self.new.first
         planned = new or due if self._is_turn_of_new() else due or new
         found = self.learning.first or planned or self.ahead.first
-        cards = Card.objects.select_related("question__topic", "own_card")
-        return cards.filter(pk=found).first() if found else None
+        # An own card's text is read on demand: it would be joined for all the questions too.
+        return next(iter(Card.objects.select_related("question__topic").filter(pk=found)), None) if found else None
 
     def _is_turn_of_new(self) -> bool:
         """Whether the day's new cards lag behind its reviews; so they are spread evenly among them."""
