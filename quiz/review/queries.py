@@ -23,11 +23,14 @@ def is_asked_today(card: Card, now: datetime, settings: StudySettings) -> bool:
     return card.due is None or card.due < tomorrow_start(now, settings)
 
 
-def card_for_user(user: User, card_id: int) -> Card:
-    """The user's own card, or Http404: others' cards do not exist for them."""
-    card = Card.objects.select_related("question__topic", "own_card", "owner").filter(pk=card_id, owner=user.pk).first()
-    if card is None:
-        raise Http404(f"No card {card_id} of yours")
+def card_for_user(user: User, card_id: int, *related: str) -> Card:
+    """The user's own card, or Http404: others' cards do not exist for them. `related` as for `select_related`."""
+    cards = Card.objects.select_related(*related) if related else Card.objects.all()
+    try:
+        card = cards.get(pk=card_id, owner=user.pk)
+    except Card.DoesNotExist:
+        raise Http404(f"No card {card_id} of yours") from None
+    card.owner = user
     return card
 
 

@@ -20,7 +20,7 @@ from quiz.review.days import day_of, day_start, tomorrow_start
 from quiz.review.queries import is_asked_today
 from quiz.review.scheduling import DEFAULTS, scheduling_for, scheduling_values
 from quiz.review.states import LOOKING_BACK, STATE_FIELDS, CardState, apply, replay
-from quiz.review.tallies import tally_add
+from quiz.review.tallies import tally_add, tally_take_back
 
 # How many actions can be taken back.
 MAX_UNDO = 50
@@ -46,13 +46,18 @@ class NothingToUndo(RuntimeError):
 
 def study_settings(user: User) -> StudySettings:
     """The learner's settings, made with FSRS-6's defaults on first use; with their `scheduling`."""
-    found = StudySettings.objects.select_related("scheduling").filter(owner=user.pk).first()
+    found = _kept_settings(user.pk)
     if found is None:
         with transaction.atomic():
             found, _made = StudySettings.objects.get_or_create(
                 owner=user, defaults={"scheduling": scheduling_for(user)}
             )
     return found
+
+
+def _kept_settings(owner_id: int) -> StudySettings | None:
+    """Read on every page, so without the ordering that `first` would add."""
+    return next(iter(StudySettings.objects.select_related("scheduling").filter(owner=owner_id)), None)
 
 
 @transaction.atomic
@@ -131,8 +136,7 @@ def own_card_add(own_card: OwnCard, *, position: int = 0) -> Card:
 
 def _settings_of(card: Card) -> StudySettings:
     """The settings of the card's owner, without loading the owner."""
-    found = StudySettings.objects.select_related("scheduling").filter(owner=card.owner_id).first()
-    return found or study_settings(card.owner)
+    return _kept_settings(card.owner_id) or study_settings(card.owner)
 
 
 # Actions --------------------------------------------------------------------------------------------------------------
@@ -145,10 +149,10 @@ def _locked(card: Card) -> Card:
 
 def _seen_before(card: Card, token: UUID, action: str) -> bool:
     """Whether the token was used for this very action. NotYourToken if it was used for another one."""
-    event = ReviewEvent.objects.filter(token=token).only("card_id", "action").first()
-    if event and (event.card_id, event.action) != (card.pk, action):
+    used = list(ReviewEvent.objects.order_by().filter(token=token).values_list("card_id", "action"))
+    if used and used != [(card.pk, action)]:
         raise NotYourToken(_("This form belongs to another action; load the page again."))
-    return event is not None
+    return bool(used)
 
 
 def _append(
@@ -187,9 +191,11 @@ def card_grade(
     attempt: Attempt | None = None,
     at: datetime | None = None,
     seen: str | None = None,
+    settings: StudySettings | None = None,
 ) -> Card:
     """Grade the card, once for a token; `seen` is the `CardState.digest` that the form was shown with.
 
+    `settings` are those of the card's owner, where they are known already.
     ValueError for a rating that does not exist; StaleCard when the card is not as it was seen.
     """
     if rating not in (1, 2, 3, 4):
@@ -201,7 +207,7 @@ def card_grade(
         raise StaleCard(
             _("This card changed meanwhile, in another tab or on another device. This grade was not counted.")
         )
-    settings = _settings_of(card)
+    settings = settings or _settings_of(card)
     event = _append(
         card,
         settings,
@@ -311,7 +317,7 @@ def _take_back(event: ReviewEvent, token: UUID) -> Card:
     card = _locked(event.card)
     _append(card, _settings_of(card), action=ReviewEvent.UNDO, token=token, at=timezone.now(), undoes=event)
     if event.action == ReviewEvent.GRADE:
-        tally_add(event, sign=-1)
+        tally_take_back(event)
     return card
 
 

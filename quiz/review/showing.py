@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import prefetch_related_objects
+from django.db.models import Prefetch, prefetch_related_objects
 
 from kb.markup import Resolver
+from kb.models import Point
 from kb.queries import resolver_for
 from kb.text import active_language
 from quiz.asking import Asked, Assessment, ask, assess
@@ -79,11 +80,16 @@ class Shown:
         return {name: getattr(self, name) for name in names} | {"resolver": self.resolver()}
 
 
+def _prefetch(question: Question) -> None:
+    points = Prefetch("points", Point.objects.only("slug", "title_en", "title_zh"))
+    prefetch_related_objects([question], points, *NEEDED.get(question.kind, []))
+
+
 def show(card: Card, token: str, *, data: object = None) -> Shown:
     """The front of a card; a parametric question draws its numbers by the token."""
     if card.question is None:
         return Shown(card, token)
-    prefetch_related_objects([card.question], "points", *NEEDED.get(card.question.kind, []))
+    _prefetch(card.question)
     asked = ask(card.question, token)
     form = answer_form(asked, data) if card.question.kind != Question.OPEN else None
     return Shown(card, token, asked, form)
@@ -92,6 +98,6 @@ def show(card: Card, token: str, *, data: object = None) -> Shown:
 def show_answered(card: Card, attempt: Attempt) -> Shown:
     """The back of a card of a graded kind, beside what was answered."""
     question = attempt.question
-    prefetch_related_objects([question], "points", *NEEDED.get(question.kind, []))
+    _prefetch(question)
     asked = ask(question, str(attempt.token), attempt.drawn)
     return Shown(card, str(attempt.token), asked, None, attempt, assess(asked, attempt.given))

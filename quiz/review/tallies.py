@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import date
 
+from django.db import connection
 from django.db.models import F
 
 from quiz.models import Card, DayTally, ReviewEvent
@@ -28,13 +29,25 @@ def tally_of(grade: ReviewEvent) -> Counter[str]:
     return counts
 
 
-def tally_add(grade: ReviewEvent, *, sign: int = 1) -> None:
-    """Add the grade to its day, or take it away again. Call it in the transaction of the event."""
+# Two tabs may begin the day at the same time; and with a queryset it takes five times as long.
+ADD = f"""
+    INSERT INTO quiz_daytally (owner_id, day, {", ".join(COUNTS)}) VALUES (%s, %s, {", ".join(["%s"] * len(COUNTS))})
+    ON CONFLICT (owner_id, day) DO UPDATE SET {", ".join(f"{name} = quiz_daytally.{name} + excluded.{name}" for name in COUNTS)}
+"""  # noqa: S608 (names of columns)
+
+
+def tally_add(grade: ReviewEvent) -> None:
+    """Add the grade to its day. Call it in the transaction of the event."""
     counts = tally_of(grade)
-    changed = {name: F(name) + sign * n for name, n in counts.items() if n}
-    days = DayTally.objects.filter(owner_id=grade.owner_id, day=grade.day)
-    if not days.update(**changed):
-        DayTally.objects.create(owner_id=grade.owner_id, day=grade.day, **counts)
+    day = connection.ops.adapt_datefield_value(grade.day)
+    with connection.cursor() as cursor:
+        cursor.execute(ADD, [grade.owner_id, day, *(counts[name] for name in COUNTS)])
+
+
+def tally_take_back(grade: ReviewEvent) -> None:
+    """Take the grade away from its day again. Call it in the transaction of the undo."""
+    changed = {name: F(name) - n for name, n in tally_of(grade).items() if n}
+    DayTally.objects.filter(owner_id=grade.owner_id, day=grade.day).update(**changed)
 
 
 def tallies_of(grades: Iterable[ReviewEvent]) -> dict[date, Counter[str]]:

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from kb.http import SignedInRequest
 from kb.models import Topic
 from quiz.forms import fresh_token
-from quiz.models import Attempt, Card, ReviewEvent
+from quiz.models import Attempt, Card, ReviewEvent, StudySettings
 from quiz.review import services
 from quiz.review.forms import ActionForm, ExtraForm, GradeForm, SettingsForm, form_errors
 from quiz.review.queries import card_for_user, extra_cards, is_asked_today
@@ -57,11 +57,12 @@ def _study_page(
     *,
     shown: Shown | None = None,
     pinned: Card | None = None,
+    settings: StudySettings | None = None,
     error: str = "",
     status: int = 200,
 ) -> HttpResponse:
     """The card in hand, or else the next one; htmx gets the card alone."""
-    settings = services.study_settings(request.user)
+    settings = settings or services.study_settings(request.user)
     queue = Queue(settings)
     if shown is None:
         card = pinned if pinned and is_asked_today(pinned, queue.now, settings) else queue.next()
@@ -73,10 +74,12 @@ def _study_page(
     return render(request, template, context, status=status)
 
 
-def _onwards(request: SignedInRequest, card: Card | None = None) -> HttpResponse:
+def _onwards(
+    request: SignedInRequest, card: Card | None = None, settings: StudySettings | None = None
+) -> HttpResponse:
     """After an action: the next card, or this one again."""
     if request.htmx:  # type: ignore[attr-defined]
-        return _study_page(request, pinned=card)
+        return _study_page(request, pinned=card, settings=settings)
     return redirect(reverse("review-study") + (f"?card={card.pk}" if card else ""))
 
 
@@ -100,7 +103,7 @@ def study(request: SignedInRequest) -> HttpResponse:
     return _study_page(
         request,
         shown=_answered(request.user, request.GET.get("attempt", "")),
-        pinned=card_for_user(request.user, int(pinned)) if pinned.isdecimal() else None,
+        pinned=card_for_user(request.user, int(pinned), "question__topic") if pinned.isdecimal() else None,
     )
 
 
@@ -108,7 +111,7 @@ def study(request: SignedInRequest) -> HttpResponse:
 @login_required
 def answer(request: SignedInRequest, card_id: int) -> HttpResponse:
     """Keep the answer to a graded kind and show what the machine makes of it."""
-    card = card_for_user(request.user, card_id)
+    card = card_for_user(request.user, card_id, "question__topic")
     action = ActionForm(request.POST)
     if card.question is None or not action.is_valid():
         raise BadRequest(_("This form cannot be read; load the card again."))
@@ -141,22 +144,29 @@ def grade(request: SignedInRequest, card_id: int) -> HttpResponse:
     form = GradeForm(request.POST)
     if not form.is_valid():
         return _study_page(request, pinned=card, error=form_errors(form), status=422)
-    given = form.cleaned_data
-    attempt = Attempt.objects.filter(token=given["token"], owner=request.user, question=card.question_id).first()
+    given, settings = form.cleaned_data, services.study_settings(request.user)
     try:
         graded = services.card_grade(
             card=card,
             rating=given["rating"],
             token=given["token"],
             milliseconds=given["milliseconds"] or 0,
-            attempt=attempt,
+            attempt=_attempt_behind(card, given["token"]),
             seen=given["seen"],
+            settings=settings,
         )
     except (services.StaleCard, services.NotYourToken) as e:
-        return _study_page(request, error=str(e), status=409)
+        return _study_page(request, settings=settings, error=str(e), status=409)
     if graded.is_suspended and not card.is_suspended:
         messages.warning(request, _leech_advice(graded))
-    return _onwards(request)
+    return _onwards(request, settings=settings)
+
+
+def _attempt_behind(card: Card, token: UUID) -> Attempt | None:
+    """The answer to a question of a graded kind that this grade follows."""
+    if card.question_id is None:
+        return None
+    return Attempt.objects.filter(token=token, owner=card.owner_id, question=card.question_id).only("pk").first()
 
 
 def _leech_advice(card: Card) -> str:
