@@ -46,7 +46,7 @@ def _columns(states: str, due: str, order: str) -> str:
 
 
 # One text for everybody, so that the database's driver keeps what it parsed.
-PARTS = f"{CHOSEN} SELECT " + ", ".join(  # noqa: S608
+PARTS = f"{CHOSEN} SELECT " + ", ".join(
     [
         _columns(LEARNING, "card.due <= %s", BY_DUE),
         _columns(LEARNING, "card.due <= %s", BY_DUE),  # ahead of its time
