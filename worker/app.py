@@ -20,6 +20,7 @@ from django.conf import settings  # noqa: E402
 
 from labs.broker import app  # noqa: E402
 from labs.models import Run  # noqa: E402
+from quiz.review.rescheduling import reschedulings_ring_waiting  # noqa: E402
 from quiz.statistics.optimising import optimisations_ring_waiting  # noqa: E402
 from worker import machine, stopping, tasks  # noqa: E402, F401 (tasks: registers them)
 from worker.minder import Minder, is_idle  # noqa: E402
@@ -52,6 +53,7 @@ def look_after_runs(sender: Any, **kwargs: object) -> None:
     minders.append(minder)
     minder.start()
     optimisations_ring_waiting()
+    reschedulings_ring_waiting()
 
 
 @worker_shutting_down.connect

@@ -3,6 +3,7 @@
 from celery import Task
 
 from labs.broker import RUN_LAB, RUN_PART, app
+from quiz.review import rescheduling
 from quiz.statistics.optimising import TASK, TIME_LIMIT
 from worker import parts, runs
 
@@ -22,3 +23,9 @@ def optimise(optimisation_id: int) -> None:
     from worker.optimise import execute
 
     execute(optimisation_id)
+
+
+@app.task(name=rescheduling.TASK)
+def reschedule(owner_id: int) -> None:
+    while rescheduling.rescheduling_go_on(owner_id):
+        pass

@@ -2,7 +2,7 @@
 
 from quiz.models.attempts import Attempt
 from quiz.models.own_cards import DeckImport, OwnCard
-from quiz.models.plans import Optimisation, PlanDay
+from quiz.models.plans import Optimisation, PlanDay, Rescheduling
 from quiz.models.questions import Choice, Question, RubricPoint, markdown_list
 from quiz.models.review import Card, DayTally, ReviewEvent, Scheduling, StudySettings
 from quiz.models.sittings import Sitting, Turn
@@ -17,6 +17,7 @@ __all__ = [
     "OwnCard",
     "PlanDay",
     "Question",
+    "Rescheduling",
     "ReviewEvent",
     "RubricPoint",
     "Scheduling",

@@ -1,4 +1,4 @@
-"""What is computed for a learner: the plan of a day, and scheduler parameters fitted to the own log."""
+"""What is computed for a learner: the plan of a day, parameters fitted to the own log, cards under new settings."""
 
 from django.conf import settings
 from django.db import models
@@ -52,3 +52,20 @@ class Optimisation(models.Model):
 
     def __str__(self) -> str:
         return f"Optimisation {self.pk} ({self.status})"
+
+
+class Rescheduling(models.Model):
+    """A learner's cards on their way to other settings, in the worker's hands. Wished again, it begins anew."""
+
+    owner = models.OneToOneField(
+        settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="rescheduling"
+    )
+    scheduling = models.ForeignKey(Scheduling, models.RESTRICT, related_name="+")
+    total = models.PositiveIntegerField()  # cards, when it was asked for
+    done = models.PositiveIntegerField(default=0)
+    moved = models.PositiveIntegerField(default=0)  # of those, how many got another date
+    last_card = models.PositiveBigIntegerField(default=0)  # cards are taken in the order of their ids
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"Rescheduling of {self.owner_id}: {self.done} of {self.total}"

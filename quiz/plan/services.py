@@ -19,7 +19,8 @@ from quiz.plan.memory import Memory
 from quiz.plan.planning import Plan, Problem, make_plan
 from quiz.plan.simulation import Deck, Habits
 from quiz.review.days import day_start, today
-from quiz.review.services import cards_reschedule, cards_sync, settings_change, study_settings
+from quiz.review.rescheduling import reschedule
+from quiz.review.services import cards_sync, settings_change, study_settings
 from quiz.statistics.arrays import card_arrays, day_number
 
 # A plan looks this far ahead at most.
@@ -154,7 +155,8 @@ def _plan_shown(user: User, digest: str) -> PlanDay:
 def plan_use(user: User, *, digest: str, choice: int) -> StudySettings:
     """Study as this choice of the plan says: new cards a day, room for its reviews, cards rescheduled if need be.
 
-    Rescheduling has transactions of its own; done again, it goes on where it was interrupted.
+    Rescheduling has transactions of its own, and is the worker's where there are many cards; done again, it goes on
+    where it was interrupted.
     """
     shown = _plan_shown(user, digest)
     choices = shown.plan["choices"]
@@ -174,7 +176,7 @@ def plan_use(user: User, *, digest: str, choice: int) -> StudySettings:
         desired_retention=wanted["retention"],
     )
     if after.scheduling_id != scheduling_before:
-        cards_reschedule(user, after.scheduling)
+        reschedule(user, after.scheduling)
     return after
 
 

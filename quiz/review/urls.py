@@ -8,6 +8,7 @@ urlpatterns = [
     path("extra/", views.extra, name="review-extra"),
     path("undo/", views.undo, name="review-undo"),
     path("settings/", views.settings, name="review-settings"),
+    path("settings/rescheduling/", views.rescheduling, name="review-rescheduling"),
     path("cards/", card_views.cards, name="review-cards"),
     path("cards/<int:card_id>/", card_views.card, name="review-card"),
     path("cards/<int:card_id>/answer/", views.answer, name="review-answer"),

@@ -26,6 +26,7 @@ from quiz.review import services
 from quiz.review.forms import ActionForm, ExtraForm, GradeForm, SettingsForm, form_errors
 from quiz.review.queries import card_for_user, extra_cards, is_asked_today
 from quiz.review.queue import Queue
+from quiz.review.rescheduling import reschedule, rescheduling_of
 from quiz.review.showing import Shown, show, show_answered
 from quiz.services import NotYourAttempt, attempt_start
 
@@ -74,9 +75,7 @@ def _study_page(
     return render(request, template, context, status=status)
 
 
-def _onwards(
-    request: SignedInRequest, card: Card | None = None, settings: StudySettings | None = None
-) -> HttpResponse:
+def _onwards(request: SignedInRequest, card: Card | None = None, settings: StudySettings | None = None) -> HttpResponse:
     """After an action: the next card, or this one again."""
     if request.htmx:  # type: ignore[attr-defined]
         return _study_page(request, pinned=card, settings=settings)
@@ -253,12 +252,20 @@ def settings(request: SignedInRequest) -> HttpResponse:
     kept = services.study_settings(request.user)
     form = SettingsForm(request.POST or None, instance=kept)
     if not form.is_valid():
-        context = {"form": form, "zones": sorted(form.zones())}
+        context = {"form": form, "zones": sorted(form.zones()), "rescheduling": rescheduling_of(request.user)}
         return render(request, "review/settings.html", context, status=422 if form.is_bound else 200)
     changed = services.settings_change(request.user, **form.values())
     services.cards_sync(request.user)
     messages.success(request, _("Saved."))
     if form.cleaned_data["reschedule"]:
-        moved = services.cards_reschedule(request.user, changed.scheduling)
-        messages.success(request, _("Rescheduled: %(n)s cards got another date.") % {"n": moved})
+        moved = reschedule(request.user, changed.scheduling)
+        if moved is not None:
+            messages.success(request, _("Rescheduled: %(n)s cards got another date.") % {"n": moved})
     return redirect("review-settings")
+
+
+@require_safe
+@login_required
+def rescheduling(request: SignedInRequest) -> HttpResponse:
+    """How far the worker is, asked for again until it is done."""
+    return render(request, "review/_rescheduling.html", {"rescheduling": rescheduling_of(request.user)})

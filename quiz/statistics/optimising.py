@@ -15,7 +15,8 @@ from kombu.exceptions import OperationalError as BrokerError
 
 from labs.broker import app
 from quiz.models import Optimisation, Scheduling
-from quiz.review.services import cards_reschedule, settings_change
+from quiz.review import rescheduling
+from quiz.review.services import settings_change
 
 TASK = "worker.optimise"
 # Of the library: with fewer answers on later days it returns its defaults.
@@ -122,5 +123,5 @@ def optimisation_apply(user: User, found: Optimisation, *, reschedule: bool) -> 
         scheduling = settings_change(user, parameters=found.parameters).scheduling
         Optimisation.objects.filter(pk=found.pk).update(applied_as=scheduling)
     if reschedule:
-        cards_reschedule(user, scheduling)
+        rescheduling.reschedule(user, scheduling)
     return scheduling
