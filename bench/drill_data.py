@@ -58,7 +58,7 @@ def _questions(count: int) -> list[Question]:
             position=n,
             prompt_en=f"Why does question {n} matter for $r = {1 + n % 64}$?",
             short_en=TEXT,
-            answer_en=TEXT * 5 + str(n),
+            answer_en=TEXT * 2 + str(n),  # all texts together as long as in the longest twentieth of the shipped ones
         )
         for n in range(count)
     ]
