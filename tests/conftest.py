@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
 
+from kb.catalogues import compile_catalogues
 from tests.content_tree import write_tree
 
 # The same examples every time, however busy the machine is.
@@ -19,6 +20,7 @@ hypothesis.settings.load_profile("steady")
 
 
 def pytest_configure() -> None:
+    compile_catalogues()  # a fresh clone has none, and gettext remembers that
     settings.STORAGES["staticfiles"]["BACKEND"] = settings.PLAIN_STORAGE  # the manifest needs collectstatic
     settings.STATIC_ROOT.mkdir(exist_ok=True)
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -129,6 +129,5 @@ def test_it_compiles_what_is_missing_or_older_and_nothing_else(locale_folder: Pa
 
 
 def test_the_interface_speaks_chinese() -> None:
-    compile_catalogues()
     with translation.override("zh-hans"):
         assert translation.gettext("Answers with receipts") == entries()["", "Answers with receipts", ""].msgstr

@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from kb.catalogues import compile_catalogues
 from quiz.interview.services import FOLLOW_UPS, interview_finish
 from quiz.models import Attempt, Card, Question, Sitting, Turn
 from quiz.review.queries import is_asked_today
@@ -264,7 +263,6 @@ def test_the_start_refuses_what_does_not_exist(as_alice, bank, field):
 
 
 def test_it_speaks_chinese(as_alice, bank):
-    compile_catalogues()
     page = as_alice.get("/interviews/", headers={"accept-language": "zh-hans"}).text
     for text in ("模拟面试", "30 分钟", "4 级：高级"):
         assert text in page

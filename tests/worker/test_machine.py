@@ -144,9 +144,9 @@ def test_a_worker_announces_this_machine_and_then_only_that_it_is_there(django_a
 
 @pytest.mark.django_db
 def test_a_worker_leaves_what_does_not_fit(alice, monkeypatch):
-    from worker import runs
+    from worker import attempts, runs
 
-    monkeypatch.setattr(runs, "supervise", lambda *_, **__: pytest.fail("started"))
+    monkeypatch.setattr(attempts, "supervise", lambda *_, **__: pytest.fail("started"))
     run = make_run(alice, status=Run.QUEUED, queue=Run.GPU, needs={"gpu": True})
     runs.execute(run.pk, worker="gpu@a")
     run.refresh_from_db()
