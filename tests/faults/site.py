@@ -21,6 +21,7 @@ STUB = str(Path(__file__).with_name("stub_child.py"))
 FINAL = {"succeeded", "failed", "cancelled", "timed_out"}
 COMPUTE, IGNORE_SIGTERM, ALLOCATE, WRITE, FULL_DISK = range(5)
 # Short, so that a lost worker is noticed soon.
+ROOM_FOR_TORCH = "2048"  # megabytes; loading it takes about 500
 SETTINGS = {"RUN_LEASE_SECONDS": "3", "RUN_MEMORY_LIMIT_MB": "512", "RUN_DISK_LIMIT_MB": "16"}
 
 
@@ -82,7 +83,8 @@ class Site:
         """With the stub for a child, unless it is the real `worker.app`."""
         before = self.log(name).count(" ready.")
         command = [app if part == "worker.app" else part for part in worker_command(name=name)]
-        self._spawn(name, command)
+        more = {"RUN_MEMORY_LIMIT_MB": ROOM_FOR_TORCH} if app == "worker.app" else {}
+        self._spawn(name, command, **more)
         until(lambda: self.log(name).count(" ready.") > before, seconds=30, what=f"worker {name}")
 
     def log(self, name: str) -> str:
