@@ -18,7 +18,8 @@ up:
 	@$(PYTHON) manage.py up $(ARGS)
 
 # Two processes with one torch thread each take 0.4 of the time of two that share both cores. Real weights and the
-# browser run alone; tests of real servers mostly wait, so two of their files run side by side.
+# browser run alone, and so do the faults, which look for orphans on the whole machine; other tests of real servers
+# mostly wait, so two of their files run side by side.
 test:
 	@$(BOOTSTRAP) --dev
 	@$(PYTHON) -m worker.models prepare smollm2-135m minilm-l6
@@ -26,8 +27,8 @@ ifdef ARGS
 	$(PYTHON) -m pytest $(ARGS)
 else
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile
-	$(PYTHON) -m pytest -m slow tests/browser tests/worker
-	$(PYTHON) -m pytest -m slow -n 2 --dist loadfile --ignore tests/browser --ignore tests/worker
+	$(PYTHON) -m pytest -m slow tests/browser tests/worker tests/faults
+	$(PYTHON) -m pytest -m slow -n 2 --dist loadfile --ignore tests/browser --ignore tests/worker --ignore tests/faults
 endif
 
 bench:
