@@ -19,6 +19,7 @@ def state_context(run: Run, user: User | AnonymousUser) -> dict[str, Any]:
     """The part to ask for each second: few queries, the same number however large the run is."""
     is_running = run.status == Run.RUNNING
     may_change = run.origin == Run.SITE and (user.is_staff or run.owner == user)
+    has_log = may_change and run.is_live
     return {
         "run": run,
         "lab": run.lab,
@@ -27,8 +28,8 @@ def state_context(run: Run, user: User | AnonymousUser) -> dict[str, Any]:
         "parts": run.parts.filter(status=RunPart.RUNNING) if is_running else [],
         "curves": [] if run.status == Run.QUEUED else curve_figures(run.lab, [run]),
         "may_cancel": may_change and run.is_live and not run.cancel_requested,
-        "log": "\n".join(run.log_tail.splitlines()[-LOG_LINES:]) if may_change and run.is_live else "",
-        "has_log": may_change and is_running,
+        "log": "\n".join(run.log_tail.splitlines()[-LOG_LINES:]) if has_log else "",
+        "has_log": has_log,
     }
 
 

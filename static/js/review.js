@@ -38,7 +38,10 @@ function option(key) {
 function onKey(event) {
   const { key, target } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  if (isTyping(target)) return;
+  if (isTyping(target)) {
+    if (key === "Escape") target.blur(); // the keys are the review's again
+    return;
+  }
   if (key === " ") {
     if (target.closest("a, button, label, input")) return; // the focused one takes it
     event.preventDefault();

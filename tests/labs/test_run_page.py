@@ -97,6 +97,12 @@ def test_the_log_is_bounded_and_follows(as_alice, alice):
         assert "line 169" not in html
 
 
+def test_the_place_of_the_log_is_there_before_its_first_line(as_alice, alice):
+    for run in (make_run(alice, status=Run.QUEUED), running(alice)):
+        assert '<pre id="log-tail" tabindex="0"></pre>' in page(as_alice, run)
+        assert "log-tail" not in news(as_alice, run)
+
+
 def test_a_log_is_escaped(as_alice, alice):
     assert "<script>x" not in news(as_alice, running(alice, log_tail="<script>x</script>"))
 
