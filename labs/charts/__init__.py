@@ -1,0 +1,28 @@
+"""Charts as SVG made on the server: no script, no style attribute, colours from static/css/charts.css.
+
+A chart never stands alone: the page prints the same numbers in a table beside it.
+"""
+
+from labs.charts.axes import Axis, format_tick, linear_ticks, log_ticks, make_axis
+from labs.charts.bars import bar_chart
+from labs.charts.heat import SHADES, Cell, Grid, heat_map
+from labs.charts.lines import line_chart
+from labs.charts.parts import CORNERS, PlotPoint, Role, Series
+
+__all__ = [
+    "CORNERS",
+    "SHADES",
+    "Axis",
+    "Cell",
+    "Grid",
+    "PlotPoint",
+    "Role",
+    "Series",
+    "bar_chart",
+    "format_tick",
+    "heat_map",
+    "line_chart",
+    "linear_ticks",
+    "log_ticks",
+    "make_axis",
+]

@@ -1,0 +1,79 @@
+"""Bar charts."""
+
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element
+
+from django.utils.safestring import SafeString
+
+from labs.charts.axes import Axis, make_axis
+from labs.charts.parts import (
+    BOTTOM,
+    RIGHT,
+    TOP,
+    Frame,
+    Series,
+    add,
+    box_of,
+    check,
+    coloured,
+    description,
+    draw_claimed,
+    draw_whisker,
+    draw_x_axis,
+    draw_y_axis,
+    drawing,
+    left_of,
+    to_html,
+    value_text,
+)
+
+
+def bar_chart(
+    series: Sequence[Series],
+    *,
+    categories: Sequence[str],
+    title: str,
+    x_title: str,
+    y_title: str,
+    y_line: float | None = None,
+    width: int = 640,
+    height: int = 360,
+) -> SafeString:
+    """Bars from zero, grouped by category: a point with x = 0 belongs to the first one.
+
+    Raises ValueError when there is no point, a value is not finite, or a point has no category.
+    """
+    points = [p for s in series for p in s.points]
+    check(points, [], [])
+    if any(p.x not in range(len(categories)) for p in points):
+        raise ValueError(f"Invalid bar chart: a point's x is not one of the {len(categories)} categories")
+    box = box_of(series, title, y_title)
+    svg = drawing(box, title, description(series, x_title, y_title, categories), width, height)
+    y_values = [v for p in points for v in (p.y, *p.ends)] + ([y_line] if y_line is not None else [])
+    y = make_axis([0, *y_values], height - BOTTOM, TOP)
+    x = Axis(-0.5, len(categories) - 0.5, (), left_of(y), width - RIGHT)
+    frame = Frame(svg, x, y)
+    draw_y_axis(frame, width)
+    draw_x_axis(frame, list(enumerate(categories)), x_title, width, height)
+    _draw_bars(frame, series, categories)
+    if y_line is not None:
+        draw_claimed(frame, y_line, width)
+    return to_html(box)
+
+
+def _draw_bars(frame: Frame, series: Sequence[Series], categories: Sequence[str]) -> None:
+    slot = (frame.x.place(1) - frame.x.place(0)) * 0.76
+    bar_width = min(slot / len(series), 72)
+    for position, (index, one) in enumerate(coloured(series)):
+        group = add(frame.svg, "g", class_=f"s{index} {one.role}")
+        for point in one.points:
+            left = frame.x.place(point.x) + (position - len(series) / 2) * bar_width
+            bar = _draw_bar(group, frame, point.y, left + 1.5, max(bar_width - 3, 1))
+            add(bar, "title", value_text(one.label, categories[int(point.x)], point))
+            if point.ends:
+                draw_whisker(group, frame, point, left + bar_width / 2)
+
+
+def _draw_bar(group: Element, frame: Frame, value: float, left: float, width: float) -> Element:
+    top, bottom = sorted((frame.y.place(value), frame.y.place(0)))
+    return add(group, "rect", x=left, y=top, width=width, height=bottom - top, rx="2", class_="bar")
