@@ -19,6 +19,18 @@ WORD_UNITS = {
     "logits": gettext_noop("logits"),
     "weight": gettext_noop("weight"),
     "FLOPs": gettext_noop("FLOPs"),
+    "block maximum": gettext_noop("block maximum"),
+    "triplets": gettext_noop("triplets"),
+    "percentage points": gettext_noop("percentage points"),
+    "nats per image": gettext_noop("nats per image"),
+    "1 if so": gettext_noop("1 if so"),
+    "tensors": gettext_noop("tensors"),
+    "cosine": gettext_noop("cosine"),
+    "tokens": gettext_noop("tokens"),
+    "weights": gettext_noop("weights"),
+    "dimensions": gettext_noop("dimensions"),
+    "examples": gettext_noop("examples"),
+    "pairs": gettext_noop("pairs"),
 }
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -10,7 +10,9 @@ import worker.experiments
 from kb.text import Text
 from labs.catalog import all_labs, get_lab, module_name
 from labs.declaration import Lab
+from labs.numbers import WORD_UNITS
 
+SYMBOLS = {"", "%", "×", "s", "ms", "MB"}  # units that are the same in all languages
 EVERY_LAB = pytest.mark.parametrize("lab", all_labs().values(), ids=lambda lab: lab.slug)
 
 
@@ -57,6 +59,11 @@ def test_every_text_has_both_languages(lab: Lab):
         ]
         assert field["title"] != name
     assert all(text.en and text.zh for text in texts)
+
+
+@EVERY_LAB
+def test_every_unit_is_a_symbol_or_can_be_translated(lab: Lab):
+    assert {metric.unit for metric in lab.metrics} <= WORD_UNITS.keys() | SYMBOLS
 
 
 @EVERY_LAB
