@@ -27,8 +27,22 @@ class Parameters(BaseModel):
 
 def parameter(default: Any, title: Text, help: Text, **constraints: Any) -> Any:
     """A parameter field with a title and a help text in both languages, and bounds such as `ge` and `le`."""
-    extra: dict[str, Any] = {"title_zh": title.zh, "description_zh": help.zh}
-    return Field(default, title=title.en, description=help.en, json_schema_extra=extra, **constraints)
+    return Field(default, **_texts(title, help), **constraints)
+
+
+def described(title: Text, help: Text, **constraints: Any) -> Any:
+    """The same without a default, for the type of a parameter that several labs share (labs.shared)."""
+    return Field(**_texts(title, help), **constraints)
+
+
+def explained(default: Any, help: Text) -> Any:
+    """A parameter of a described type, with a help text of the lab's own."""
+    return Field(default, description=help.en, json_schema_extra={"description_zh": help.zh})
+
+
+def _texts(title: Text, help: Text) -> dict[str, Any]:
+    extra = {"title_zh": title.zh, "description_zh": help.zh}
+    return {"title": title.en, "description": help.en, "json_schema_extra": extra}
 
 
 @dataclass(frozen=True)

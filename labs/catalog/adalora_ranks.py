@@ -5,13 +5,13 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.shared import NATS, VALIDATION_LOSS, Alpha, BatchSize, LanguageModel, LearningRate
 
 
 class AdaloraRanksParameters(Parameters):
-    model: ModelName = parameter(
+    model: LanguageModel = explained(
         "smollm2-135m",
-        Text(en="Model", zh="模型"),
         Text(en="The language model whose linear layers are all adapted.", zh="其全部线性层都加适配器的语言模型。"),
     )
     initial_rank: Annotated[int, Field(ge=2, le=64)] = parameter(
@@ -27,10 +27,8 @@ class AdaloraRanksParameters(Parameters):
         Text(en="Target rank", zh="目标秩"),
         Text(en="Triplets a matrix that are left in the end, on average.", zh="结束时平均每个矩阵保留的三元组数。"),
     )
-    alpha: Annotated[int, Field(ge=1, le=1024)] = parameter(
-        32,
-        Text(en="Alpha", zh="Alpha（α）"),
-        Text(en="PEFT scales the update by α over the initial rank.", zh="PEFT 把更新量乘以 α 除以初始秩。"),
+    alpha: Alpha = explained(
+        32, Text(en="PEFT scales the update by α over the initial rank.", zh="PEFT 把更新量乘以 α 除以初始秩。")
     )
     orthogonality: Annotated[float, Field(ge=0, le=10)] = parameter(
         0.5,
@@ -55,14 +53,9 @@ class AdaloraRanksParameters(Parameters):
         Text(en="Steps after pruning", zh="剪枝后的步数"),
         Text(en="With the final ranks.", zh="秩分配不再变化。"),
     )
-    batch_size: Annotated[int, Field(ge=1, le=64)] = parameter(
-        8,
-        Text(en="Batch size", zh="批大小"),
-        Text(en="Question–answer pairs in a step.", zh="每一步使用的问答对数量。"),
-    )
-    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = parameter(
+    batch_size: BatchSize = 8
+    learning_rate: LearningRate = explained(
         1e-2,
-        Text(en="Learning rate", zh="学习率"),
         Text(
             en="Of AdamW, constant. AdaLoRA bears more than LoRA: its values start at zero, and each factor is small.",
             zh="AdamW 的学习率，保持不变。AdaLoRA 可用更大的值：奇异值从零开始，各因子也小。",
@@ -148,15 +141,8 @@ LAB = Lab(
             Text(en="Correlation of the ranks with those of another seed", zh="与另一个种子的秩分配的相关系数"),
             "",
         ),
-        Metric(
-            "loss", Text(en="Training loss without the penalty", zh="训练损失（不含惩罚项）"), "nats per answer token"
-        ),
-        Metric(
-            "validation_loss",
-            Text(en="Loss on held-out phrasings", zh="换一种问法时的损失"),
-            "nats per answer token",
-            better="lower",
-        ),
+        Metric("loss", Text(en="Training loss without the penalty", zh="训练损失（不含惩罚项）"), NATS),
+        VALIDATION_LOSS,
         Metric(
             "trainable_parameters",
             Text(en="Trainable parameters", zh="可训练参数量"),

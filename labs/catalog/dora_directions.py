@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from kb.text import Text
-from labs.catalog.rank_sweep import TargetModules
-from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.shared import LOSS, VALIDATION_LOSS, Alpha, BatchSize, LanguageModel, Rank, TargetModules, different
 
 Method = Literal["lora", "dora", "full"]
 
@@ -18,10 +18,8 @@ METHODS = {
 
 
 class DoraDirectionsParameters(Parameters):
-    model: ModelName = parameter(
-        "smollm2-135m",
-        Text(en="Model", zh="模型"),
-        Text(en="The language model that is trained in each way.", zh="用各种方法训练的语言模型。"),
+    model: LanguageModel = explained(
+        "smollm2-135m", Text(en="The language model that is trained in each way.", zh="用各种方法训练的语言模型。")
     )
     methods: list[Method] = parameter(
         ["lora", "dora", "full"],
@@ -30,31 +28,22 @@ class DoraDirectionsParameters(Parameters):
         min_length=1,
         max_length=3,
     )
-    target_modules: TargetModules = parameter(
+    target_modules: TargetModules = explained(
         "q_proj,v_proj",
-        Text(en="Target modules", zh="目标模块"),
         Text(
             en="The matrices that are adapted and measured. Full fine-tuning trains everything; the same ones are "
             "measured.",
             zh="加适配器并测量的矩阵。全量微调训练全部参数，但只测量这些矩阵。",
         ),
     )
-    rank: Annotated[int, Field(ge=1, le=256)] = parameter(
-        8, Text(en="Rank", zh="秩"), Text(en="The rank r of LoRA and DoRA.", zh="LoRA 与 DoRA 的秩 r。")
-    )
-    alpha: Annotated[int, Field(ge=1, le=1024)] = parameter(
-        16, Text(en="Alpha", zh="Alpha（α）"), Text(en="The update is scaled by α/r.", zh="更新量乘以 α/r。")
-    )
+    rank: Rank = explained(8, Text(en="The rank r of LoRA and DoRA.", zh="LoRA 与 DoRA 的秩 r。"))
+    alpha: Alpha = 16
     steps: Annotated[int, Field(ge=4, le=2000)] = parameter(
         16,
         Text(en="Training steps", zh="训练步数"),
         Text(en="Weights are compared at four of them, evenly spaced.", zh="在其中均匀分布的四步比较权重。"),
     )
-    batch_size: Annotated[int, Field(ge=1, le=64)] = parameter(
-        8,
-        Text(en="Batch size", zh="批大小"),
-        Text(en="Question–answer pairs in a step.", zh="每一步使用的问答对数量。"),
-    )
+    batch_size: BatchSize = 8
     learning_rate: Annotated[float, Field(gt=0, le=0.1)] = parameter(
         1e-3,
         Text(en="Learning rate of the adapters", zh="适配器的学习率"),
@@ -66,12 +55,7 @@ class DoraDirectionsParameters(Parameters):
         Text(en="About a tenth of that of the adapters is usual.", zh="通常约为适配器学习率的十分之一。"),
     )
 
-    @field_validator("methods")
-    @classmethod
-    def _are_different(cls, values: list[Method]) -> list[Method]:
-        if len(set(values)) != len(values):
-            raise ValueError("each method may be named once")
-        return values
+    _are_different = different("methods", noun="method")
 
 
 MODULE = Text(en="projection", zh="投影矩阵")
@@ -128,13 +112,8 @@ LAB = Lab(
         ),
         Metric("magnitude_change", Text(en="Mean change of the rows' lengths", zh="各行长度的平均变化"), "weight"),
         Metric("direction_change", Text(en="Mean change of direction, 1 − cos", zh="方向的平均变化（1 − cos）"), ""),
-        Metric("loss", Text(en="Training loss", zh="训练损失"), "nats per answer token", better="lower"),
-        Metric(
-            "validation_loss",
-            Text(en="Loss on held-out phrasings", zh="换一种问法时的损失"),
-            "nats per answer token",
-            better="lower",
-        ),
+        LOSS,
+        VALIDATION_LOSS,
     ),
     charts=(
         Chart(

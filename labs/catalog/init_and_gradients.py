@@ -2,21 +2,28 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from kb.text import Text
-from labs.catalog.rank_sweep import TargetModules
-from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.shared import (
+    LOSS,
+    NATS,
+    VALIDATION_LOSS,
+    Alpha,
+    BatchSize,
+    LanguageModel,
+    LearningRate,
+    Rank,
+    TargetModules,
+    different,
+)
 
 Start = Literal["kaiming", "gaussian", "a-zero", "both-zero", "both-random"]
 
 
 class InitAndGradientsParameters(Parameters):
-    model: ModelName = parameter(
-        "smollm2-135m",
-        Text(en="Model", zh="模型"),
-        Text(en="The language model that the adapters are trained on.", zh="在其上训练适配器的语言模型。"),
-    )
+    model: LanguageModel = "smollm2-135m"
     starts: list[Start] = parameter(
         ["kaiming", "a-zero", "both-zero", "both-random"],
         Text(en="Starts", zh="初始化方式"),
@@ -29,42 +36,20 @@ class InitAndGradientsParameters(Parameters):
         min_length=1,
         max_length=5,
     )
-    rank: Annotated[int, Field(ge=1, le=256)] = parameter(
-        8, Text(en="Rank", zh="秩"), Text(en="The rank r of the adapters.", zh="适配器的秩 r。")
-    )
-    alpha: Annotated[int, Field(ge=1, le=1024)] = parameter(
-        16, Text(en="Alpha", zh="Alpha（α）"), Text(en="The update is scaled by α/r.", zh="更新量乘以 α/r。")
-    )
-    target_modules: TargetModules = parameter(
-        "all-linear",
-        Text(en="Target modules", zh="目标模块"),
-        Text(
-            en="The linear layers that get an adapter; all-linear means all but the output layer.",
-            zh="加上适配器的线性层；all-linear 指除输出层以外的全部线性层。",
-        ),
-    )
+    rank: Rank = 8
+    alpha: Alpha = 16
+    target_modules: TargetModules = "all-linear"
     steps: Annotated[int, Field(ge=2, le=2000)] = parameter(
         20,
         Text(en="Training steps", zh="训练步数"),
         Text(en="The gradients of the first two are what the question is about.", zh="问题的关键在前两步的梯度。"),
     )
-    batch_size: Annotated[int, Field(ge=1, le=64)] = parameter(
-        8,
-        Text(en="Batch size", zh="批大小"),
-        Text(en="Question–answer pairs in a step.", zh="每一步使用的问答对数量。"),
-    )
-    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = parameter(
-        1e-3,
-        Text(en="Learning rate", zh="学习率"),
-        Text(en="Of AdamW, constant, the same for every start.", zh="AdamW 的学习率，保持不变，各种初始化相同。"),
+    batch_size: BatchSize = 8
+    learning_rate: LearningRate = explained(
+        1e-3, Text(en="Of AdamW, constant, the same for every start.", zh="AdamW 的学习率，保持不变，各种初始化相同。")
     )
 
-    @field_validator("starts")
-    @classmethod
-    def _are_different(cls, values: list[Start]) -> list[Start]:
-        if len(set(values)) != len(values):
-            raise ValueError("each start may be named once")
-        return values
+    _are_different = different("starts", noun="start")
 
 
 STARTS = {
@@ -117,17 +102,12 @@ LAB = Lab(
         Metric("first_gradient_b", Text(en="Gradient norm of B in the first step", zh="第一步 B 的梯度范数"), ""),
         Metric("second_gradient_a", Text(en="Gradient norm of A in the second step", zh="第二步 A 的梯度范数"), ""),
         Metric("second_gradient_b", Text(en="Gradient norm of B in the second step", zh="第二步 B 的梯度范数"), ""),
-        Metric("loss", Text(en="Training loss", zh="训练损失"), "nats per answer token", better="lower"),
-        Metric(
-            "validation_loss",
-            Text(en="Loss on held-out phrasings", zh="换一种问法时的损失"),
-            "nats per answer token",
-            better="lower",
-        ),
+        LOSS,
+        VALIDATION_LOSS,
         Metric(
             "validation_loss_drop",
             Text(en="Loss won over the base", zh="比基座降低的损失"),
-            "nats per answer token",
+            NATS,
             better="higher",
         ),
     ),

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, parameter
+from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.shared import Steps, different
 
 
 class LoconParameters(Parameters):
@@ -42,10 +43,8 @@ class LoconParameters(Parameters):
         min_length=1,
         max_length=6,
     )
-    steps: Annotated[int, Field(ge=1, le=2000)] = parameter(
-        200,
-        Text(en="Training steps", zh="训练步数"),
-        Text(en="On the new task, for each method and learning rate.", zh="新任务上，每种方法、每个学习率的步数。"),
+    steps: Steps = explained(
+        200, Text(en="On the new task, for each method and learning rate.", zh="新任务上，每种方法、每个学习率的步数。")
     )
     pretraining_steps: Annotated[int, Field(ge=1, le=5000)] = parameter(
         400,
@@ -56,12 +55,7 @@ class LoconParameters(Parameters):
         32, Text(en="Batch size", zh="批大小"), Text(en="Images in a step.", zh="每一步使用的图像数。")
     )
 
-    @field_validator("ranks", "learning_rates")
-    @classmethod
-    def _are_different(cls, values: list[float]) -> list[float]:
-        if len(set(values)) != len(values):
-            raise ValueError("each value may be named once")
-        return values
+    _are_different = different("ranks", "learning_rates")
 
 
 TRAINED = Text(en="what is trained (rN: LoCon of rank N)", zh="训练的部分（rN：秩为 N 的 LoCon）")

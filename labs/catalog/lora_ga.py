@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+from labs.declaration import Chart, Lab, Metric, Parameters, Preset, parameter
+from labs.shared import LOSS, NATS, Alpha, BatchSize, LanguageModel, different
 
 Start = Literal["kaiming", "peft", "paper"]
 
@@ -17,11 +18,7 @@ STARTS: dict[str, Text] = {
 
 
 class LoraGaParameters(Parameters):
-    model: ModelName = parameter(
-        "smollm2-135m",
-        Text(en="Model", zh="模型"),
-        Text(en="The language model that the adapters are trained on.", zh="在其上训练适配器的语言模型。"),
-    )
+    model: LanguageModel = "smollm2-135m"
     starts: list[Start] = parameter(
         ["kaiming", "peft", "paper"],
         Text(en="Starts", zh="初始化方式"),
@@ -47,9 +44,7 @@ class LoraGaParameters(Parameters):
     rank: Annotated[int, Field(ge=1, le=128)] = parameter(
         8, Text(en="Rank", zh="秩"), Text(en="The rank r of the adapters.", zh="适配器的秩 r。")
     )
-    alpha: Annotated[int, Field(ge=1, le=1024)] = parameter(
-        16, Text(en="Alpha", zh="Alpha（α）"), Text(en="The update is scaled by α/r.", zh="更新量乘以 α/r。")
-    )
+    alpha: Alpha = 16
     gamma: Annotated[int, Field(ge=1, le=1024)] = parameter(
         16,
         Text(en="Gamma", zh="Gamma（γ）"),
@@ -65,24 +60,14 @@ class LoraGaParameters(Parameters):
         Text(en="Training steps", zh="训练步数"),
         Text(en="The loss is taken at four of them, evenly spaced.", zh="在其中均匀分布的四步计算验证损失。"),
     )
-    batch_size: Annotated[int, Field(ge=1, le=64)] = parameter(
-        8,
-        Text(en="Batch size", zh="批大小"),
-        Text(en="Question–answer pairs in a step.", zh="每一步使用的问答对数量。"),
-    )
+    batch_size: BatchSize = 8
 
-    @field_validator("starts", "learning_rates")
-    @classmethod
-    def _are_different(cls, values: list[object]) -> list[object]:
-        if len(set(values)) != len(values):
-            raise ValueError("each value may be named once")
-        return values
+    _are_different = different("starts", "learning_rates")
 
 
 START = Text(en="start", zh="初始化")
 RATE = Text(en="learning rate", zh="学习率")
 STEP = Text(en="steps", zh="步数")
-NATS = "nats per answer token"
 
 LAB = Lab(
     slug="lora-ga",
@@ -170,7 +155,7 @@ LAB = Lab(
             "logits",
             better="lower",
         ),
-        Metric("loss", Text(en="Training loss", zh="训练损失"), NATS, better="lower"),
+        LOSS,
         Metric(
             "base_validation_loss",
             Text(en="Loss of the base on held-out phrasings", zh="基座换一种问法时的损失"),

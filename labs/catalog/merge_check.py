@@ -2,11 +2,23 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from kb.text import Text
-from labs.catalog.rank_sweep import TargetModules
-from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.shared import (
+    LOSS,
+    NATS,
+    VALIDATION_LOSS,
+    Alpha,
+    BatchSize,
+    LanguageModel,
+    LearningRate,
+    Rank,
+    Steps,
+    TargetModules,
+    different,
+)
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 FourBit = Literal["nf4", "fp4"]
@@ -15,43 +27,21 @@ Shape = Literal["1x1", "1x16", "1x64", "4x64", "8x64"]
 
 
 class MergeCheckParameters(Parameters):
-    model: ModelName = parameter(
-        "smollm2-135m",
-        Text(en="Model", zh="模型"),
-        Text(en="The language model that the adapter is trained on.", zh="在其上训练适配器的语言模型。"),
+    model: LanguageModel = explained(
+        "smollm2-135m", Text(en="The language model that the adapter is trained on.", zh="在其上训练适配器的语言模型。")
     )
-    rank: Annotated[int, Field(ge=1, le=256)] = parameter(
-        8, Text(en="Rank", zh="秩"), Text(en="The rank r of the adapter.", zh="适配器的秩 r。")
-    )
-    alpha: Annotated[int, Field(ge=1, le=1024)] = parameter(
-        16, Text(en="Alpha", zh="Alpha（α）"), Text(en="The update is scaled by α/r.", zh="更新量乘以 α/r。")
-    )
-    target_modules: TargetModules = parameter(
-        "all-linear",
-        Text(en="Target modules", zh="目标模块"),
-        Text(
-            en="The linear layers that get an adapter; all-linear means all but the output layer.",
-            zh="加上适配器的线性层；all-linear 指除输出层以外的全部线性层。",
-        ),
-    )
-    steps: Annotated[int, Field(ge=1, le=2000)] = parameter(
+    rank: Rank = explained(8, Text(en="The rank r of the adapter.", zh="适配器的秩 r。"))
+    alpha: Alpha = 16
+    target_modules: TargetModules = "all-linear"
+    steps: Steps = explained(
         20,
-        Text(en="Training steps", zh="训练步数"),
         Text(
             en="Optimiser steps before the merge. An untrained adapter changes nothing, so nothing could be seen.",
             zh="合并之前的优化步数：未经训练的适配器不改变任何输出，也就无从比较。",
         ),
     )
-    batch_size: Annotated[int, Field(ge=1, le=64)] = parameter(
-        8,
-        Text(en="Batch size", zh="批大小"),
-        Text(en="Question–answer pairs in a step.", zh="每一步使用的问答对数量。"),
-    )
-    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = parameter(
-        1e-3,
-        Text(en="Learning rate", zh="学习率"),
-        Text(en="Of AdamW, constant after four steps of warm-up.", zh="AdamW 的学习率；预热四步之后保持不变。"),
-    )
+    batch_size: BatchSize = 8
+    learning_rate: LearningRate = 1e-3
     dtypes: list[Dtype] = parameter(
         ["float32", "bfloat16", "float16"],
         Text(en="Number formats", zh="数值格式"),
@@ -90,12 +80,7 @@ class MergeCheckParameters(Parameters):
         ),
     )
 
-    @field_validator("dtypes", "shapes", "four_bit")
-    @classmethod
-    def _are_different(cls, values: list[object]) -> list[object]:
-        if len(set(values)) != len(values):
-            raise ValueError("each value may be named once")
-        return values
+    _are_different = different("dtypes", "shapes", "four_bit")
 
 
 VARIANT_TITLES = {
@@ -181,7 +166,7 @@ LAB = Lab(
     ),
     parameters=MergeCheckParameters,
     metrics=(
-        Metric("loss", Text(en="Training loss", zh="训练损失"), "nats per answer token", better="lower"),
+        LOSS,
         Metric(
             "max_logit_difference",
             Text(en="Largest logit difference, merged against adapter", zh="合并与适配器之间 logit 差的最大值"),
@@ -234,16 +219,11 @@ LAB = Lab(
             "weight",
             better="lower",
         ),
-        Metric(
-            "validation_loss",
-            Text(en="Loss on held-out phrasings", zh="换一种问法时的损失"),
-            "nats per answer token",
-            better="lower",
-        ),
+        VALIDATION_LOSS,
         Metric(
             "loss_above_adapter",
             Text(en="Loss above that of the unmerged adapter", zh="损失比未合并的适配器高出"),
-            "nats per answer token",
+            NATS,
             better="lower",
         ),
         Metric("update_share", Text(en="Norm of the update over the weights'", zh="更新量与权重的范数之比"), "ratio"),

@@ -2,11 +2,22 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from kb.text import Text
-from labs.catalog.rank_sweep import TargetModules
-from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.shared import (
+    DIVERGED,
+    NATS,
+    Alpha,
+    BatchSize,
+    LanguageModel,
+    LearningRate,
+    Rank,
+    Steps,
+    TargetModules,
+    different,
+)
 
 Pair = Literal["facts", "shared-start", "docs", "conflict"]
 Method = Literal["cat", "svd", "linear", "factors", "ties", "dare_linear", "dare_ties", "ties_svd"]
@@ -14,11 +25,7 @@ Weight = Annotated[float, Field(gt=0, le=1)]
 
 
 class MultiLoraParameters(Parameters):
-    model: ModelName = parameter(
-        "smollm2-135m",
-        Text(en="Model", zh="模型"),
-        Text(en="The language model that the adapters are trained on.", zh="在其上训练适配器的语言模型。"),
-    )
+    model: LanguageModel = "smollm2-135m"
     pairs: list[Pair] = parameter(
         ["facts", "conflict"],
         Text(en="Pairs of adapters", zh="适配器组合"),
@@ -58,43 +65,21 @@ class MultiLoraParameters(Parameters):
         Text(en="Density", zh="保留比例"),
         Text(en="Share of the entries that TIES and DARE keep.", zh="TIES 与 DARE 保留的元素比例。"),
     )
-    rank: Annotated[int, Field(ge=1, le=256)] = parameter(
-        8, Text(en="Rank", zh="秩"), Text(en="The rank r of each adapter.", zh="每个适配器的秩 r。")
-    )
-    alpha: Annotated[int, Field(ge=1, le=1024)] = parameter(
-        16, Text(en="Alpha", zh="Alpha（α）"), Text(en="The update is scaled by α/r.", zh="更新量乘以 α/r。")
-    )
-    target_modules: TargetModules = parameter(
+    rank: Rank = explained(8, Text(en="The rank r of each adapter.", zh="每个适配器的秩 r。"))
+    alpha: Alpha = 16
+    target_modules: TargetModules = explained(
         "q_proj,k_proj,v_proj,o_proj",
-        Text(en="Target modules", zh="目标模块"),
         Text(
             en="The linear layers that get an adapter. The singular value decompositions take several times as long "
             "with all of them.",
             zh="加上适配器的线性层。若选全部线性层，奇异值分解的时间是数倍。",
         ),
     )
-    steps: Annotated[int, Field(ge=1, le=2000)] = parameter(
-        40,
-        Text(en="Training steps", zh="训练步数"),
-        Text(en="Optimiser steps for each adapter.", zh="每个适配器的优化步数。"),
-    )
-    batch_size: Annotated[int, Field(ge=1, le=64)] = parameter(
-        8,
-        Text(en="Batch size", zh="批大小"),
-        Text(en="Question–answer pairs in a step.", zh="每一步使用的问答对数量。"),
-    )
-    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = parameter(
-        3e-3,
-        Text(en="Learning rate", zh="学习率"),
-        Text(en="Of AdamW, constant after four steps of warm-up.", zh="AdamW 的学习率；预热四步之后保持不变。"),
-    )
+    steps: Steps = 40
+    batch_size: BatchSize = 8
+    learning_rate: LearningRate = 3e-3
 
-    @field_validator("pairs", "methods", "weights")
-    @classmethod
-    def _are_different(cls, values: list[str]) -> list[str]:
-        if len(set(values)) != len(values):
-            raise ValueError("each value may be named once")
-        return values
+    _are_different = different("pairs", "methods", "weights")
 
 
 PAIRS = {
@@ -105,7 +90,6 @@ PAIRS = {
 }
 ALL_METHODS = ["cat", "svd", "linear", "factors", "ties", "dare_linear", "dare_ties"]
 METHOD = Text(en="way to combine", zh="合并方式")
-LOSS = "nats per answer token"
 
 LAB = Lab(
     slug="multi-lora",
@@ -170,20 +154,20 @@ LAB = Lab(
             Text(en="Answers right, each adapter on its own task", zh="每个适配器在自己任务上答对的比例"),
             "%",
         ),
-        Metric("loss_first", Text(en="Loss on the first task", zh="第一个任务的损失"), LOSS, better="lower"),
-        Metric("loss_second", Text(en="Loss on the second task", zh="第二个任务的损失"), LOSS, better="lower"),
-        Metric("base_first", Text(en="Loss of the base on the first task", zh="基座在第一个任务上的损失"), LOSS),
-        Metric("base_second", Text(en="Loss of the base on the second task", zh="基座在第二个任务上的损失"), LOSS),
+        Metric("loss_first", Text(en="Loss on the first task", zh="第一个任务的损失"), NATS, better="lower"),
+        Metric("loss_second", Text(en="Loss on the second task", zh="第二个任务的损失"), NATS, better="lower"),
+        Metric("base_first", Text(en="Loss of the base on the first task", zh="基座在第一个任务上的损失"), NATS),
+        Metric("base_second", Text(en="Loss of the base on the second task", zh="基座在第二个任务上的损失"), NATS),
         Metric(
-            "alone_first", Text(en="Loss of the first adapter on its task", zh="第一个适配器在自己任务上的损失"), LOSS
+            "alone_first", Text(en="Loss of the first adapter on its task", zh="第一个适配器在自己任务上的损失"), NATS
         ),
         Metric(
-            "alone_second", Text(en="Loss of the second adapter on its task", zh="第二个适配器在自己任务上的损失"), LOSS
+            "alone_second", Text(en="Loss of the second adapter on its task", zh="第二个适配器在自己任务上的损失"), NATS
         ),
         Metric(
             "other_first",
             Text(en="Loss of the second adapter on the first task", zh="第二个适配器在第一个任务上的损失"),
-            LOSS,
+            NATS,
         ),
         Metric("cosine_between", Text(en="Cosine between the two updates", zh="两个更新之间的余弦"), ""),
         Metric(
@@ -191,7 +175,7 @@ LAB = Lab(
             Text(en="Share of the entries where the two updates have opposite signs", zh="两个更新符号相反的元素比例"),
             "%",
         ),
-        Metric("diverged", Text(en="Whether a training diverged", zh="是否有训练发散"), ""),
+        DIVERGED,
     ),
     charts=(
         Chart(

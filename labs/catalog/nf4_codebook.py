@@ -5,13 +5,13 @@ from typing import Annotated
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.shared import LanguageModel
 
 
 class Nf4CodebookParameters(Parameters):
-    model: ModelName = parameter(
+    model: LanguageModel = explained(
         "minilm-l6",
-        Text(en="Model", zh="模型"),
         Text(
             en="Whose weight matrices are coded. minilm-l6 has genuine 32-bit weights; SmolLM2's were 4-bit once.",
             zh="对哪个模型的权重矩阵编码。minilm-l6 是真正的 32 位权重；SmolLM2 的权重曾经是 4 位的。",

@@ -5,18 +5,26 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from kb.text import Text
-from labs.catalog.rank_sweep import TargetModules
-from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.shared import (
+    LOSS,
+    NATS,
+    VALIDATION_LOSS,
+    Alpha,
+    BatchSize,
+    LanguageModel,
+    LearningRate,
+    Rank,
+    Steps,
+    TargetModules,
+    different,
+)
 
 Method = Literal["lora-float32", "lora-bfloat16", "qlora", "qlora-bfloat16"]
 
 
 class QloraTrainParameters(Parameters):
-    model: ModelName = parameter(
-        "smollm2-135m",
-        Text(en="Model", zh="模型"),
-        Text(en="The language model that the adapters are trained on.", zh="在其上训练适配器的语言模型。"),
-    )
+    model: LanguageModel = "smollm2-135m"
     methods: list[Method] = parameter(
         ["lora-float32", "lora-bfloat16", "qlora"],
         Text(en="Methods", zh="方法"),
@@ -29,38 +37,18 @@ class QloraTrainParameters(Parameters):
         min_length=1,
         max_length=4,
     )
-    rank: Annotated[int, Field(ge=1, le=256)] = parameter(
-        8, Text(en="Rank", zh="秩"), Text(en="The rank r of the adapters.", zh="适配器的秩 r。")
-    )
-    alpha: Annotated[int, Field(ge=1, le=1024)] = parameter(
-        16, Text(en="Alpha", zh="Alpha（α）"), Text(en="The update is scaled by α/r.", zh="更新量乘以 α/r。")
-    )
-    target_modules: TargetModules = parameter(
-        "all-linear",
-        Text(en="Target modules", zh="目标模块"),
-        Text(
-            en="The linear layers that get an adapter; all-linear means all but the output layer.",
-            zh="加上适配器的线性层；all-linear 指除输出层以外的全部线性层。",
-        ),
-    )
-    steps: Annotated[int, Field(ge=1, le=2000)] = parameter(
+    rank: Rank = 8
+    alpha: Alpha = 16
+    target_modules: TargetModules = "all-linear"
+    steps: Steps = explained(
         20,
-        Text(en="Training steps", zh="训练步数"),
         Text(
             en="Optimiser steps, the same data in the same order for all methods.",
             zh="优化步数；各方法数据及顺序相同。",
         ),
     )
-    batch_size: Annotated[int, Field(ge=1, le=64)] = parameter(
-        8,
-        Text(en="Batch size", zh="批大小"),
-        Text(en="Question–answer pairs in a step.", zh="每一步使用的问答对数量。"),
-    )
-    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = parameter(
-        1e-3,
-        Text(en="Learning rate", zh="学习率"),
-        Text(en="Of AdamW, constant after four steps of warm-up.", zh="AdamW 的学习率；预热四步之后保持不变。"),
-    )
+    batch_size: BatchSize = 8
+    learning_rate: LearningRate = 1e-3
     repeats: Annotated[int, Field(ge=3, le=100)] = parameter(
         5,
         Text(en="Timed steps", zh="计时步数"),
@@ -70,11 +58,11 @@ class QloraTrainParameters(Parameters):
         ),
     )
 
+    _are_different = different("methods", noun="method")
+
     @field_validator("methods")
     @classmethod
-    def _are_different_and_have_the_reference(cls, values: list[Method]) -> list[Method]:
-        if len(set(values)) != len(values):
-            raise ValueError("each method may be named once")
+    def _have_the_reference(cls, values: list[Method]) -> list[Method]:
         if "lora-float32" not in values:
             raise ValueError("lora-float32 is needed: the others are compared with it")
         return values
@@ -131,24 +119,19 @@ LAB = Lab(
     ),
     parameters=QloraTrainParameters,
     metrics=(
-        Metric("loss", Text(en="Training loss", zh="训练损失"), "nats per answer token", better="lower"),
+        LOSS,
         Metric(
             "base_loss",
             Text(en="Loss on held-out phrasings before training", zh="训练之前换一种问法时的损失"),
-            "nats per answer token",
+            NATS,
             stochastic=False,
             better="lower",
         ),
-        Metric(
-            "validation_loss",
-            Text(en="Loss on held-out phrasings", zh="换一种问法时的损失"),
-            "nats per answer token",
-            better="lower",
-        ),
+        VALIDATION_LOSS,
         Metric(
             "validation_loss_above",
             Text(en="Loss above that of LoRA on a 32-bit base", zh="损失比 32 位基座的 LoRA 高出"),
-            "nats per answer token",
+            NATS,
             better="lower",
         ),
         Metric("diverged", Text(en="Training diverged", zh="训练发散"), "1 if so", better="lower"),

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from kb.text import Text
 from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+from labs.shared import different
 
 Format = Literal["nf4", "fp4", "int4", "int8"]
 Block = Literal[32, 64, 128, 256, 512, 1024, 2048, 4096]
@@ -65,12 +66,7 @@ class QuantisationErrorParameters(Parameters):
         Text(en="Passages of prose that a seed draws, out of 96.", zh="每个种子从 96 段散文中抽取的段落数。"),
     )
 
-    @field_validator("formats", "blocks", "constants")
-    @classmethod
-    def _are_different(cls, values: list[object]) -> list[object]:
-        if len(set(values)) != len(values):
-            raise ValueError("each value may be named once")
-        return values
+    _are_different = different("formats", "blocks", "constants")
 
 
 FORMATS = {

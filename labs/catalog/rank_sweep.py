@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.points import point_key
+from labs.shared import LOSS, NATS, Alpha, BatchSize, LanguageModel, LearningRate, Steps, TargetModules, different
 
 Scaling = Literal["constant", "double"]
-TargetModules = Literal["all-linear", "q_proj,v_proj", "q_proj,k_proj,v_proj,o_proj", "gate_proj,up_proj,down_proj"]
 
 SCALING_TITLES = {
     "constant": Text(en="α fixed", zh="α 固定"),
@@ -19,11 +19,7 @@ SCALING_TITLES = {
 
 
 class RankSweepParameters(Parameters):
-    model: ModelName = parameter(
-        "smollm2-135m",
-        Text(en="Model", zh="模型"),
-        Text(en="The language model that the adapters are trained on.", zh="在其上训练适配器的语言模型。"),
-    )
+    model: LanguageModel = "smollm2-135m"
     ranks: list[Annotated[int, Field(ge=1, le=256)]] = parameter(
         [1, 64],
         Text(en="Ranks", zh="秩"),
@@ -42,44 +38,19 @@ class RankSweepParameters(Parameters):
         min_length=1,
         max_length=2,
     )
-    alpha: Annotated[int, Field(ge=1, le=1024)] = parameter(
-        16,
-        Text(en="Alpha", zh="Alpha（α）"),
-        Text(en="The α of the rule constant.", zh="规则 constant 所用的 α。"),
-    )
-    steps: Annotated[int, Field(ge=1, le=2000)] = parameter(
+    alpha: Alpha = explained(16, Text(en="The α of the rule constant.", zh="规则 constant 所用的 α。"))
+    steps: Steps = explained(
         24,
-        Text(en="Training steps", zh="训练步数"),
         Text(
             en="Optimiser steps for every adapter. With 24 steps of 8 every training question is seen once.",
             zh="每个适配器的优化步数。24 步、批大小为 8 时，每个训练问题恰好出现一次。",
         ),
     )
-    batch_size: Annotated[int, Field(ge=1, le=64)] = parameter(
-        8,
-        Text(en="Batch size", zh="批大小"),
-        Text(en="Question–answer pairs in a step.", zh="每一步使用的问答对数量。"),
-    )
-    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = parameter(
-        1e-3,
-        Text(en="Learning rate", zh="学习率"),
-        Text(en="Of AdamW, constant after four steps of warm-up.", zh="AdamW 的学习率；预热四步之后保持不变。"),
-    )
-    target_modules: TargetModules = parameter(
-        "all-linear",
-        Text(en="Target modules", zh="目标模块"),
-        Text(
-            en="The linear layers that get an adapter; all-linear means all but the output layer.",
-            zh="加上适配器的线性层；all-linear 指除输出层以外的全部线性层。",
-        ),
-    )
+    batch_size: BatchSize = 8
+    learning_rate: LearningRate = 1e-3
+    target_modules: TargetModules = "all-linear"
 
-    @field_validator("ranks", "scalings")
-    @classmethod
-    def _are_different(cls, values: list[object]) -> list[object]:
-        if len(set(values)) != len(values):
-            raise ValueError("each value may be named once")
-        return values
+    _are_different = different("ranks", "scalings")
 
 
 def configurations(params: RankSweepParameters) -> dict[tuple[int, int], list[Scaling]]:
@@ -128,16 +99,16 @@ LAB = Lab(
         Metric(
             "validation_loss",
             Text(en="Validation loss (trained facts, held-out phrasing)", zh="验证损失（训练过的事实，未见过的问法）"),
-            "nats per answer token",
+            NATS,
             better="lower",
         ),
         Metric(
             "unseen_loss",
             Text(en="Loss on facts never shown", zh="从未给出的事实上的损失"),
-            "nats per answer token",
+            NATS,
             better="lower",
         ),
-        Metric("loss", Text(en="Training loss", zh="训练损失"), "nats per answer token", better="lower"),
+        LOSS,
         Metric(
             "trainable_parameters",
             Text(en="Trainable parameters", zh="可训练参数量"),
@@ -156,19 +127,19 @@ LAB = Lab(
         Metric(
             "base_validation_loss",
             Text(en="Validation loss of the base model", zh="基座模型的验证损失"),
-            "nats per answer token",
+            NATS,
             stochastic=False,
             better="lower",
         ),
         Metric(
             "validation_loss_drop",
             Text(en="Validation loss at the smallest rank minus at the largest", zh="最小秩与最大秩的验证损失之差"),
-            "nats per answer token",
+            NATS,
         ),
         Metric(
             "validation_loss_spread",
             Text(en="Highest minus lowest validation loss over the ranks", zh="各秩验证损失的最大值减最小值"),
-            "nats per answer token",
+            NATS,
         ),
     ),
     charts=(

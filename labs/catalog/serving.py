@@ -2,20 +2,18 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from kb.text import Text
-from labs.catalog.rank_sweep import TargetModules
-from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.shared import LanguageModel, Rank, TargetModules, different
 
 Shape = Literal["1x16", "1x64", "1x256", "4x64", "8x64", "8x128"]
 
 
 class ServingParameters(Parameters):
-    model: ModelName = parameter(
-        "smollm2-135m",
-        Text(en="Model", zh="模型"),
-        Text(en="The language model that is served.", zh="用来服务的语言模型。"),
+    model: LanguageModel = explained(
+        "smollm2-135m", Text(en="The language model that is served.", zh="用来服务的语言模型。")
     )
     shapes: list[Shape] = parameter(
         ["1x16", "1x64", "4x64"],
@@ -29,12 +27,9 @@ class ServingParameters(Parameters):
         Text(en="Adapters", zh="适配器数量"),
         Text(en="Loaded at the same time; rows of a mixed batch take turns.", zh="同时加载；混合批中的各行轮流使用。"),
     )
-    rank: Annotated[int, Field(ge=1, le=256)] = parameter(
-        8, Text(en="Rank", zh="秩"), Text(en="The rank r of the LoRA adapters.", zh="LoRA 适配器的秩 r。")
-    )
-    target_modules: TargetModules = parameter(
+    rank: Rank = explained(8, Text(en="The rank r of the LoRA adapters.", zh="LoRA 适配器的秩 r。"))
+    target_modules: TargetModules = explained(
         "all-linear",
-        Text(en="Target modules", zh="目标模块"),
         Text(
             en="The linear layers that get a LoRA adapter; all-linear means all but the output layer.",
             zh="加上 LoRA 适配器的线性层；all-linear 指除输出层以外的全部线性层。",
@@ -56,12 +51,7 @@ class ServingParameters(Parameters):
         Text(en="Timed passes of each variant; the median counts.", zh="每种做法计时的次数，取中位数。"),
     )
 
-    @field_validator("shapes")
-    @classmethod
-    def _are_different(cls, values: list[Shape]) -> list[Shape]:
-        if len(set(values)) != len(values):
-            raise ValueError("each shape may be named once")
-        return values
+    _are_different = different("shapes", noun="shape")
 
 
 VARIANTS = {

@@ -5,16 +5,12 @@ from typing import Annotated
 from pydantic import Field
 
 from kb.text import Text
-from labs.catalog.rank_sweep import TargetModules
-from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.shared import DIVERGED, VALIDATION_LOSS, Alpha, BatchSize, LanguageModel, LearningRate, Steps, TargetModules
 
 
 class SubspaceParameters(Parameters):
-    model: ModelName = parameter(
-        "smollm2-135m",
-        Text(en="Model", zh="模型"),
-        Text(en="The language model that the adapters are trained on.", zh="在其上训练适配器的语言模型。"),
-    )
+    model: LanguageModel = "smollm2-135m"
     small_rank: Annotated[int, Field(ge=1, le=32)] = parameter(
         8, Text(en="Small rank", zh="小秩"), Text(en="8 in the paper.", zh="论文中为 8。")
     )
@@ -25,29 +21,13 @@ class SubspaceParameters(Parameters):
             en="64 in the paper. Two adapters have it, with different seeds.", zh="论文中为 64。有两个，随机种子不同。"
         ),
     )
-    alpha: Annotated[int, Field(ge=1, le=1024)] = parameter(
-        16, Text(en="Alpha", zh="Alpha（α）"), Text(en="The same for both ranks.", zh="两种秩相同。")
+    alpha: Alpha = explained(16, Text(en="The same for both ranks.", zh="两种秩相同。"))
+    target_modules: TargetModules = explained(
+        "q_proj,v_proj", Text(en="The paper looks at queries and values.", zh="论文考察的是 query 与 value。")
     )
-    target_modules: TargetModules = parameter(
-        "q_proj,v_proj",
-        Text(en="Target modules", zh="目标模块"),
-        Text(en="The paper looks at queries and values.", zh="论文考察的是 query 与 value。"),
-    )
-    steps: Annotated[int, Field(ge=1, le=2000)] = parameter(
-        40,
-        Text(en="Training steps", zh="训练步数"),
-        Text(en="Optimiser steps for each adapter.", zh="每个适配器的优化步数。"),
-    )
-    batch_size: Annotated[int, Field(ge=1, le=64)] = parameter(
-        8,
-        Text(en="Batch size", zh="批大小"),
-        Text(en="Question–answer pairs in a step.", zh="每一步使用的问答对数量。"),
-    )
-    learning_rate: Annotated[float, Field(gt=0, le=0.1)] = parameter(
-        3e-3,
-        Text(en="Learning rate", zh="学习率"),
-        Text(en="Of AdamW, constant after four steps of warm-up.", zh="AdamW 的学习率；预热四步之后保持不变。"),
-    )
+    steps: Steps = 40
+    batch_size: BatchSize = 8
+    learning_rate: LearningRate = 3e-3
 
 
 COMPARISONS = {
@@ -108,13 +88,8 @@ LAB = Lab(
         Metric("projected_norm", Text(en="The weight's norm in these directions", zh="权重在这些方向上的范数"), ""),
         Metric("update_norm", Text(en="The update's norm", zh="更新的范数"), ""),
         Metric("weight_norm", Text(en="The weight's norm", zh="权重的范数"), "", stochastic=False),
-        Metric(
-            "validation_loss",
-            Text(en="Loss on held-out phrasings", zh="换一种问法时的损失"),
-            "nats per answer token",
-            better="lower",
-        ),
-        Metric("diverged", Text(en="Whether a training diverged", zh="是否有训练发散"), ""),
+        VALIDATION_LOSS,
+        DIVERGED,
     ),
     charts=(
         Chart(
