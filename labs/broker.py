@@ -5,9 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery, group
-from celery.exceptions import OperationalError
 from kombu.connection import Connection
-from kombu.exceptions import OperationalError as BrokerError
 
 app = Celery("proofdeck")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -21,32 +19,38 @@ class BrokerDown(RuntimeError):
     """The message could not be handed to the broker."""
 
 
+@contextmanager
+def _or_down() -> Iterator[None]:
+    try:
+        yield
+    except Exception as e:  # redis, kombu and celery raise different families; the caller only needs "down, because"
+        raise BrokerDown(f"{type(e).__name__}: {e}") from e
+
+
+def send(task: str, *args: int, **options: Any) -> None:
+    """Leave a task to a worker. BrokerDown where that cannot be handed over."""
+    with _or_down():
+        app.send_task(task, args=list(args), **RETRY, **options)
+
+
 def ring(run_id: int, *, queue: str = "cpu") -> None:
     """Tell the workers of a queue that a run is waiting. The row is the truth; this is only the doorbell."""
-    try:
-        app.send_task(RUN_LAB, args=[run_id], queue=queue, **RETRY)
-    except (OperationalError, BrokerError) as e:
-        raise BrokerDown(str(e)) from e
+    send(RUN_LAB, run_id, queue=queue)
 
 
 def ring_parts(part_ids: Iterable[int], *, queue: str) -> None:
     """Tell the workers of a queue that parts of a run are waiting: one group of tasks, one task a part."""
-    try:
-        bells = [app.signature(RUN_PART, args=[part_id], queue=queue, ignore_result=True) for part_id in part_ids]
+    bells = [app.signature(RUN_PART, args=[part_id], queue=queue, ignore_result=True) for part_id in part_ids]
+    with _or_down():
         group(bells).apply_async(**RETRY)
-    except (OperationalError, BrokerError) as e:
-        raise BrokerDown(str(e)) from e
 
 
 @contextmanager
 def _connection() -> Iterator[Connection]:
     """A connection of one's own that gives up within seconds, where Celery's would try again for minutes."""
-    try:
-        with app.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=2)
-            yield connection
-    except Exception as e:  # redis and kombu raise different families; the caller only needs "down, because"
-        raise BrokerDown(f"{type(e).__name__}: {e}") from e
+    with _or_down(), app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=2)
+        yield connection
 
 
 def check_broker() -> None:

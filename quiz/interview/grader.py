@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from django.conf import settings
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from labs.broker import BrokerDown, app
+from labs import broker
 from quiz.asking import ask
 from quiz.models import Question, Turn
 
@@ -73,10 +73,7 @@ def failed(why: str) -> dict[str, Any]:
 
 def send(turn_id: int) -> None:
     """Leave the asking to a worker, because the page must not wait. BrokerDown where that cannot be handed over."""
-    try:
-        app.send_task(GRADE_ANSWER, args=[turn_id], expires=EXPIRES, retry=True, retry_policy={"max_retries": 2})
-    except Exception as e:  # kombu, redis and celery raise different families; the caller only needs "down"
-        raise BrokerDown(f"{type(e).__name__}: {e}") from e
+    broker.send(GRADE_ANSWER, turn_id, expires=EXPIRES)
 
 
 def grade_turn(turn_id: int) -> None:

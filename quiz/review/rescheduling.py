@@ -3,15 +3,14 @@
 A card takes some milliseconds, because its whole log is replayed; a request must not take longer than a second or two.
 """
 
+from contextlib import suppress
 from functools import partial
 
-from celery.exceptions import OperationalError
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerError
 
-from labs.broker import app
+from labs.broker import BrokerDown, send
 from quiz.models import Rescheduling, Scheduling
 from quiz.review.services import BATCH, cards_reschedule, reschedule_batch, studied_cards
 
@@ -32,13 +31,10 @@ def reschedule(user: User, scheduling: Scheduling) -> int | None:
     return None
 
 
-def rescheduling_ring(owner_id: int) -> bool:
-    """Whether the message was handed over. The row is the truth; this is only the doorbell."""
-    try:
-        app.send_task(TASK, args=[owner_id], retry=True, retry_policy={"max_retries": 2})
-    except (OperationalError, BrokerError):
-        return False
-    return True
+def rescheduling_ring(owner_id: int) -> None:
+    """Tell the workers. The row is the truth, so a broker that is down loses nothing: it is rung for again later."""
+    with suppress(BrokerDown):
+        send(TASK, owner_id)
 
 
 def reschedulings_ring_waiting() -> None:

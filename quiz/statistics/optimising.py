@@ -1,19 +1,18 @@
 """Fitting the scheduler's parameters to a learner's log: asked for here, computed by the worker, applied here."""
 
 import json
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from celery.exceptions import OperationalError
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.http import Http404
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from kombu.exceptions import OperationalError as BrokerError
 
-from labs.broker import app
+from labs.broker import BrokerDown, send
 from quiz.models import Optimisation, Scheduling
 from quiz.review import rescheduling
 from quiz.review.services import settings_change
@@ -42,13 +41,10 @@ def optimisation_start(user: User) -> Optimisation:
     return found
 
 
-def optimisation_ring(optimisation_id: int) -> bool:
-    """Whether the message was handed over. The row is the truth; this is only the doorbell."""
-    try:
-        app.send_task(TASK, args=[optimisation_id], retry=True, retry_policy={"max_retries": 2})
-    except (OperationalError, BrokerError):
-        return False
-    return True
+def optimisation_ring(optimisation_id: int) -> None:
+    """Tell the workers. The row is the truth, so a broker that is down loses nothing: it is rung for again later."""
+    with suppress(BrokerDown):
+        send(TASK, optimisation_id)
 
 
 def optimisations_ring_waiting() -> None:
