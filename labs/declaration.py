@@ -68,7 +68,9 @@ class Chart:
     """A picture of one metric: `x` and `series` name settings of the points.
 
     In a heat map the metric is the shade, `x` counts the columns and `series` the rows, in the order of
-    `series_titles` where these are given. Points that lack `x` are left out, and so are points whose settings
+    `series_titles` where these are given. In a scatter chart every point is a mark named by its `x`, and `x_metric` is
+    the metric of the horizontal axis; where both metrics say which direction is `better`, the Pareto front is drawn.
+    `x_titles` are the names of bars and marks. Points that lack `x` are left out, and so are points whose settings
     contradict `where`.
     """
 
@@ -76,10 +78,12 @@ class Chart:
     title: Text
     x: str
     series: str = ""
-    kind: Literal["line", "bar", "heat"] = "line"
+    kind: Literal["line", "bar", "heat", "scatter"] = "line"
     log_x: bool = False
     log_y: bool = False
     x_title: Text = NO_TEXT
+    x_titles: dict[str, Text] = field(default_factory=dict)
+    x_metric: str = ""
     series_titles: dict[str, Text] = field(default_factory=dict)
     where: dict[str, str] = field(default_factory=dict)
 

@@ -8,11 +8,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from kb.text import Text
-from labs.charts import Cell, Grid, PlotPoint, Role, Series, bar_chart, heat_map, line_chart
+from labs.charts import Cell, Grid, PlotPoint, Role, Series, bar_chart, heat_map, line_chart, scatter_chart
 from labs.declaration import Chart, Lab, Metric
 from labs.models import Run
 from labs.numbers import format_unit
 from labs.queries import Result, results
+from labs.statistics import Summary
 
 
 def figures(lab: Lab, reference: Run | None, own: Run | None = None) -> list[SafeString]:
@@ -25,7 +26,8 @@ def figures(lab: Lab, reference: Run | None, own: Run | None = None) -> list[Saf
 def compared_figures(lab: Lab, found: dict[str, list[Result]]) -> list[SafeString]:
     """The charts of several runs, whose results come by their titles: a line a run, a chart each series.
 
-    Heat maps are left out: they have no room for a second run, and their numbers are in the table.
+    A scatter chart stays one, whose marks have the colour of their run. Heat maps are left out: they have no room for
+    a second run, and their numbers are in the table.
     """
     results_of_all = [result for group in found.values() for result in group]
     charts = [one for chart in lab.charts if chart.kind != "heat" for one in _by_series(chart, results_of_all)]
@@ -33,8 +35,8 @@ def compared_figures(lab: Lab, found: dict[str, list[Result]]) -> list[SafeStrin
 
 
 def _by_series(chart: Chart, found: Iterable[Result]) -> list[Chart]:
-    """The chart once for each of its series."""
-    if not chart.series:
+    """The chart once for each of its series; names in a scatter chart tell the series."""
+    if not chart.series or chart.kind == "scatter":
         return [chart]
     names = dict.fromkeys(result.settings[chart.series] for result in found if _belongs(chart, result))
     return [
@@ -65,6 +67,8 @@ def draw(lab: Lab, chart: Chart, found: dict[str, list[Result]], *, y_line: floa
         return None
     if chart.kind == "heat":
         return _heat_map(chart, shown, value_title(metric))
+    if chart.kind == "scatter":
+        return _scatter(lab, chart, shown, found, y_line)
     common = {
         "title": str(chart.title),
         "x_title": str(chart.x_title) or chart.x,
@@ -73,7 +77,8 @@ def draw(lab: Lab, chart: Chart, found: dict[str, list[Result]], *, y_line: floa
     }
     if chart.kind == "bar":
         categories = list(dict.fromkeys(r.settings[chart.x] for group in shown.values() for r in group))
-        return bar_chart(_series(chart, shown, categories), categories=categories, **common)  # type: ignore[arg-type]
+        titles = [str(chart.x_titles.get(name, name)) for name in categories]
+        return bar_chart(_series(chart, shown, categories), categories=titles, **common)  # type: ignore[arg-type]
     return line_chart(_series(chart, shown), log_x=chart.log_x, log_y=chart.log_y, **common)  # type: ignore[arg-type]
 
 
@@ -102,6 +107,64 @@ def _heat_map(chart: Chart, shown: dict[str, list[Result]], title_of_values: str
     )
 
 
+def _scatter(
+    lab: Lab, chart: Chart, shown: dict[str, list[Result]], found: dict[str, list[Result]], y_line: float | None
+) -> SafeString | None:
+    """Points that have both metrics. Beside other runs, each run is a series of its own, with its own front."""
+    x_metric, y_metric = lab.metric(chart.x_metric), lab.metric(chart.metric)
+    is_comparison = not set(shown) <= set(get_args(Role))
+    marks: dict[tuple[str, str], list[PlotPoint]] = {}
+    for role, group in shown.items():
+        across = {r.point: r.interval for r in found[role] if r.name == chart.x_metric}
+        for result in group:
+            x = across.get(result.point)
+            if x is not None and (x.mean > 0 or not chart.log_x):
+                of_series = "" if is_comparison else result.settings.get(chart.series, "")
+                mark = _mark(chart, result, x, with_series=is_comparison)
+                marks.setdefault((role, of_series), []).append(mark)
+    if not marks:
+        return None
+    return scatter_chart(
+        [
+            Series(role, points)
+            if is_comparison
+            else Series(_series_title(chart, name), points, role=cast("Role", role))
+            for (role, name), points in marks.items()
+        ],
+        title=str(chart.title),
+        x_title=value_title(x_metric),
+        y_title=value_title(y_metric),
+        name_title=str(chart.x_title) or chart.x,
+        log_x=chart.log_x,
+        log_y=chart.log_y,
+        better=(x_metric.better, y_metric.better) if x_metric.better and y_metric.better else None,
+        apart=is_comparison,
+        y_line=y_line,
+    )
+
+
+def _mark(chart: Chart, result: Result, x: Summary, *, with_series: bool) -> PlotPoint:
+    """A named point; an interval that reaches below the zero of a logarithmic axis stands in the table only."""
+    place, y = result.settings[chart.x], result.interval
+    name = str(chart.x_titles.get(place, place))
+    if with_series and chart.series:
+        name += f" · {_series_title(chart, result.settings[chart.series])}"
+    x_low, x_high = _drawn_ends(x, log=chart.log_x)
+    low, high = _drawn_ends(y, log=chart.log_y)
+    return PlotPoint(x.mean, y.mean, low, high, x_low, x_high, name)
+
+
+def _drawn_ends(found: Summary, *, log: bool) -> tuple[float | None, float | None]:
+    """Nothing, too, where all seeds agree (a count)."""
+    if found.low == found.high or (log and found.low is not None and found.low <= 0):
+        return None, None
+    return found.low, found.high
+
+
+def _series_title(chart: Chart, name: str) -> str:
+    return str(chart.series_titles.get(name, name)) or _("measured")
+
+
 def _in_order(names: Iterable[str]) -> list[str]:
     """Numbers by size, other names as they come."""
     listed = list(names)
@@ -123,7 +186,7 @@ def _belongs(chart: Chart, result: Result) -> bool:
 
 
 def _is_logarithmic(chart: Chart) -> bool:
-    return chart.log_y and chart.kind == "line"
+    return chart.log_y and chart.kind in ("line", "scatter")
 
 
 def _series(chart: Chart, shown: dict[str, list[Result]], categories: list[str] | None = None) -> list[Series]:
@@ -132,7 +195,7 @@ def _series(chart: Chart, shown: dict[str, list[Result]], categories: list[str] 
         names = list(dict.fromkeys(result.settings.get(chart.series, "") for result in group))
         for name in names:
             points = [_plot(chart, r, categories) for r in group if r.settings.get(chart.series, "") == name]
-            label = str(chart.series_titles.get(name, name)) or _("measured")
+            label = _series_title(chart, name)
             ordered = sorted(points, key=lambda p: p.x)
             if role in get_args(Role):
                 series.append(Series(label, ordered, role=cast("Role", role)))

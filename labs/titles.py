@@ -1,8 +1,11 @@
 """How runs and points are called on pages and in charts."""
 
+from collections import defaultdict
+
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
+from kb.text import Text
 from labs.catalog import get_lab
 from labs.declaration import Lab
 from labs.models import Run
@@ -28,7 +31,10 @@ def point_title(point: str, lab: Lab | str) -> str:
     """`rank=8,scaling=double` in the words of the lab's charts: `rank r = 8 · α = 2r`."""
     charts = (get_lab(lab) if isinstance(lab, str) else lab).charts
     names = {chart.x: str(chart.x_title) for chart in charts if str(chart.x_title)}
-    values = {chart.series: chart.series_titles for chart in charts}
+    values: dict[str, dict[str, Text]] = defaultdict(dict)
+    for chart in charts:
+        values[chart.series] |= chart.series_titles
+        values[chart.x] |= chart.x_titles
     return " · ".join(
         str(values[name][value]) if value in values.get(name, {}) else f"{names.get(name, name)} = {value}"
         for name, value in parse_point(point).items()

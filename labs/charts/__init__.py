@@ -8,11 +8,13 @@ from labs.charts.bars import bar_chart
 from labs.charts.heat import SHADES, Cell, Grid, heat_map
 from labs.charts.lines import line_chart
 from labs.charts.parts import CORNERS, PlotPoint, Role, Series
+from labs.charts.scatter import Better, pareto_front, scatter_chart
 
 __all__ = [
     "CORNERS",
     "SHADES",
     "Axis",
+    "Better",
     "Cell",
     "Grid",
     "PlotPoint",
@@ -25,4 +27,6 @@ __all__ = [
     "linear_ticks",
     "log_ticks",
     "make_axis",
+    "pareto_front",
+    "scatter_chart",
 ]

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from labs.charts.parts import BOTTOM, LETTER, RIGHT, TOP, Role, add, drawing, to_html
+from labs.charts.parts import BOTTOM, LETTER, RIGHT, TOP, Role, add, add_table, drawing, to_html
 
 SHADES = 9  # classes h0 … h8 in charts.css, of heat maps
 
@@ -139,17 +139,8 @@ def _draw_heat_map(box: Element, map_: HeatMap, texts: HeatTexts, width: int) ->
 
 def _add_heat_table(box: Element, map_: HeatMap, x_title: str) -> None:
     """Columns become rows, because a page is narrow and has no end below."""
-    details = add(box, "details")
-    add(details, "summary", _("The numbers as a table"))
-    scroll = add(details, "div", class_="scroll", tabindex="0")
-    table = add(scroll, "table")
-    head = add(add(table, "thead"), "tr")
-    for name in (x_title, *map_.rows):
-        add(head, "th", name, scope="col")
     values = {(cell.row, cell.column): f"{cell.value:.4g}" for cell in map_.grid.cells}
-    body = add(table, "tbody")
-    for j, column in enumerate(map_.columns):
-        line = add(body, "tr")
-        add(line, "th", column, scope="row")
-        for i in range(len(map_.rows)):
-            add(line, "td", values.get((i, j), "—"), class_="number")
+    rows = [
+        [column, *(values.get((i, j), "—") for i in range(len(map_.rows)))] for j, column in enumerate(map_.columns)
+    ]
+    add_table(box, (x_title, *map_.rows), rows)

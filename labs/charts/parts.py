@@ -31,25 +31,37 @@ CORNERS: tuple[tuple[tuple[float, float], ...], ...] = (
 
 @dataclass(frozen=True)
 class PlotPoint:
-    """One value, with the ends of its 95 % interval where there is one. In a bar chart `x` counts the categories."""
+    """One value, with the ends of its 95 % interval where there is one. In a bar chart `x` counts the categories.
+
+    In a scatter chart a point has a name, and x may have an interval too.
+    """
 
     x: float
     y: float
     low: float | None = None
     high: float | None = None
+    x_low: float | None = None
+    x_high: float | None = None
+    name: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("x", "y", "low", "high"):
+        for name in ("x", "y", "low", "high", "x_low", "x_high"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"Invalid {name} of a plotted point: {value} (must be finite)")
-        if (self.low is None) != (self.high is None):
-            raise ValueError(f"Invalid interval of a plotted point: {self.low} to {self.high} (give both ends or none)")
+        for low, high in ((self.low, self.high), (self.x_low, self.x_high)):
+            if (low is None) != (high is None):
+                raise ValueError(f"Invalid interval of a plotted point: {low} to {high} (give both ends or none)")
 
     @property
     def ends(self) -> tuple[float, ...]:
         """The interval's ends, or nothing."""
         return () if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
+    def x_ends(self) -> tuple[float, ...]:
+        """The ends of x's interval, or nothing."""
+        return () if self.x_low is None or self.x_high is None else (self.x_low, self.x_high)
 
 
 @dataclass(frozen=True)
@@ -118,21 +130,32 @@ def description(series: Sequence[Series], x_title: str, y_title: str, categories
     return " ".join(sentences)
 
 
-def box_of(series: Sequence[Series], title: str, y_title: str) -> Element:
+def box_of(
+    series: Sequence[Series], title: str, y_title: str, *, has_lines: bool = True, has_front: bool = False
+) -> Element:
     """What stands above the drawing, as HTML, so that it wraps on a phone: heading, legend, title of the y axis."""
     box = Element("div", {"class": "chart"})
     add(box, "p", title, class_="heading")
-    if len(series) > 1 or any(s.role == "own" for s in series):
+    has_series = len(series) > 1 or any(s.role == "own" for s in series)
+    if has_series or has_front:
         legend = add(box, "ul", class_="legend")
-        for index, one in coloured(series):
-            item = add(legend, "li")
-            sample = add(item, "svg", viewBox="0 0 34 14", width="34", height="14", aria_hidden="true")
-            group = add(sample, "g", class_=f"s{index} {one.role}")
-            add(group, "path", d="M1 7H33", class_="line")
+        for index, one in coloured(series) if has_series else []:
+            group = _add_sample(legend, f"s{index} {one.role}", name_of(one, series))
+            if has_lines:
+                add(group, "path", d="M1 7H33", class_="line")
             draw_marker(group, index, 17, 7)
-            sample.tail = name_of(one, series)
+        if has_front:
+            group = _add_sample(legend, "reference", _("Pareto front: no other is better in both"))
+            add(group, "path", d="M1 3H17V11H33", class_="front")
     add(box, "p", y_title, class_="y-title", aria_hidden="true")
     return box
+
+
+def _add_sample(legend: Element, css_class: str, label: str) -> Element:
+    """A line of the legend; what is drawn beside its label goes into the returned group."""
+    sample = add(add(legend, "li"), "svg", viewBox="0 0 34 14", width="34", height="14", aria_hidden="true")
+    sample.tail = label
+    return add(sample, "g", class_=css_class)
 
 
 def drawing(box: Element, title: str, description: str, width: int, height: int) -> Element:
@@ -193,6 +216,22 @@ def draw_marker(group: Element, index: int, x: float, y: float, size: float = 1)
         return add(group, "circle", cx=x, cy=y, r=MARKER * size, class_="mark")
     corners = " ".join(f"{x + dx * MARKER * size:.2f},{y + dy * MARKER * size:.2f}" for dx, dy in CORNERS[index - 1])
     return add(group, "polygon", points=corners, class_="mark")
+
+
+def add_table(box: Element, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """The numbers of a drawing, to be opened below it; the first of each row says what it is about."""
+    details = add(box, "details")
+    add(details, "summary", _("The numbers as a table"))
+    table = add(add(details, "div", class_="scroll", tabindex="0"), "table")
+    line = add(add(table, "thead"), "tr")
+    for name in head:
+        add(line, "th", name, scope="col")
+    body = add(table, "tbody")
+    for row in rows:
+        line = add(body, "tr")
+        add(line, "th", row[0], scope="row")
+        for cell in row[1:]:
+            add(line, "td", cell, class_="number")
 
 
 def value_text(label: str, place: str, point: PlotPoint) -> str:

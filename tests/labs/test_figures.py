@@ -1,14 +1,17 @@
 """A lab's declared charts, drawn from the runs that there are."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from django.utils import translation
 
+from kb.text import Text
 from labs.catalog import get_lab
 from labs.declaration import NO_TEXT, Chart
-from labs.figures import figures
+from labs.figures import compared_figures, figures
 from labs.models import Run
+from labs.queries import results
 from labs.services import run_request
 from tests.builders import add_values, make_run, with_losses
 
@@ -100,3 +103,63 @@ def test_every_metric_has_titles_in_both_languages():
     for lab in (SWEEP, MERGE):
         assert all(metric.title.en and metric.title.zh for metric in lab.metrics)
         assert run_request(lab_slug=lab.slug).params
+
+
+PARETO = replace(
+    SWEEP,
+    charts=(
+        Chart(
+            "validation_loss",
+            Text(en="Loss against size", zh="损失与大小"),
+            x="rank",
+            x_title=Text(en="rank r", zh="秩 r"),
+            x_titles={"8": Text(en="eight", zh="八")},
+            x_metric="trainable_parameters",
+            series="scaling",
+            series_titles={"double": Text(en="α = 2r", zh="α = 2r")},
+            kind="scatter",
+            log_x=True,
+        ),
+    ),
+)
+
+
+def with_sizes(run: Run, *ranks: int) -> Run:
+    for rank in ranks:
+        add_values(run, "validation_loss", f"rank={rank},scaling=double", 1.0 / rank, 1.1 / rank)
+        add_values(run, "trainable_parameters", f"rank={rank},scaling=double", 1000.0 * rank)
+    return run
+
+
+def test_a_scatter_chart_takes_points_that_have_both_metrics(alice):
+    run = with_sizes(make_run(), 8, 16)
+    add_values(run, "validation_loss", "rank=32,scaling=double", 0.1)
+    (figure,) = figures(PARETO, run)
+    assert "eight: 0.1313" in figure
+    assert "16: 0.06563" in figure
+    assert "32: 0.1" not in figure
+    assert figures(PARETO, add_values(make_run(alice), "validation_loss", "rank=32,scaling=double", 0.1)) == []
+
+
+def test_a_scatter_chart_has_a_front_where_both_metrics_have_a_direction():
+    run = with_sizes(make_run(), 8, 16)
+    assert 'class="front"' in figures(PARETO, run)[0]
+    metrics = tuple(replace(metric, better="") for metric in PARETO.metrics)
+    assert 'class="front"' not in figures(replace(PARETO, metrics=metrics), run)[0]
+
+
+def test_compared_runs_share_one_scatter_chart(alice):
+    found = {"Run 1": results(with_sizes(make_run(alice), 8, 16)), "Run 2": results(with_sizes(make_run(alice), 8))}
+    (figure,) = compared_figures(PARETO, found)
+    assert figure.count('class="front"') == 3  # one each and one in the legend
+    assert "Run 2 · eight · α = 2r" in figure
+
+
+def test_bars_have_the_titles_of_the_declaration():
+    chart = MERGE.charts[0]
+    named = replace(MERGE, charts=(replace(chart, x_titles={"float32": Text(en="single", zh="单精度")}),))
+    run = make_run(lab="merge-check")
+    for variant in ("base", "merged"):
+        settings = {chart.x: "float32"} | ({chart.series: variant} if chart.series else {}) | chart.where
+        add_values(run, chart.metric, ",".join(f"{name}={settings[name]}" for name in sorted(settings)), 5.0)
+    assert ">single<" in figures(named, run)[0]

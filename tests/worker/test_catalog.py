@@ -46,6 +46,8 @@ def test_every_chart_draws_a_declared_metric(lab: Lab):
     assert lab.charts
     for chart in lab.charts:
         assert lab.metric(chart.metric)
+        assert bool(chart.x_metric) == (chart.kind == "scatter")
+        assert not chart.x_metric or lab.metric(chart.x_metric)
 
 
 @EVERY_LAB
