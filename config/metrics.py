@@ -25,6 +25,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from labs.models import Machine, Run, RunPart
+from labs.services.machines import is_live
 from quiz.models import DayTally
 
 logger = logging.getLogger(__name__)
@@ -102,12 +103,11 @@ class SiteCollector:
         return [depth, waiting]
 
     def _workers(self) -> list[Metric]:
-        """Workers that were seen within a lease. A busy one has a run or a part of one: its mean is the utilisation."""
+        """Live workers. A busy one has a run or a part of one: its mean is the utilisation."""
         workers = GaugeMetricFamily("proofdeck_workers", "Live workers.", labels=["queue"])
         busy = GaugeMetricFamily("proofdeck_worker_busy", "1 while the worker has a run.", labels=["worker"])
         gpus = GaugeMetricFamily("proofdeck_worker_gpus", "GPUs that the worker announced.", labels=["worker"])
-        since = timezone.now() - timedelta(seconds=2 * settings.RUN_LEASE_SECONDS)
-        machines = list(Machine.objects.filter(last_seen__gte=since))
+        machines = list(Machine.objects.filter(is_live()))
         at_work = set(_holders(Run.objects.all()).union(_holders(RunPart.objects.all())))
         for queue, _ in Run.QUEUES:
             workers.add_metric([queue], sum(queue in machine.queues for machine in machines))

@@ -2,18 +2,18 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from django.conf import settings
-from django.db.models import BooleanField, ExpressionWrapper, Q
+from django.db.models import BooleanField, ExpressionWrapper
 from django.db.models.functions import Now
 
 from labs.models import Machine, Run, RunPart
 from labs.needs import LACKS, lack
 from labs.reasons import message
-from labs.services.machines import KEPT
+from labs.services.machines import KEPT, is_live
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,9 @@ class Site:
 
     @cached_property
     def workers(self) -> list[WorkerState]:
-        """Those that were seen lately; live are those that were seen just now, by the clock of the database."""
-        just_now = Now() - timedelta(seconds=2 * settings.RUN_LEASE_SECONDS)
-        is_live = ExpressionWrapper(Q(last_seen__gte=just_now), output_field=BooleanField())
-        machines = Machine.objects.filter(last_seen__gte=Now() - KEPT).annotate(is_live=is_live).order_by("pk")
+        """Those that were seen lately, and whether they are live."""
+        live = ExpressionWrapper(is_live(), output_field=BooleanField())
+        machines = Machine.objects.filter(last_seen__gte=Now() - KEPT).annotate(is_live=live).order_by("pk")
         return [
             WorkerState(number, machine, machine.is_live, self._runs_at(machine.name))
             for number, machine in enumerate(machines, start=1)

@@ -3,13 +3,20 @@
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from labs.models import Machine
 
 # A worker that has been silent for longer is forgotten.
 KEPT = timedelta(days=1)
+
+
+def is_live() -> Q:
+    """Which machines have a live worker: it was seen within two leases, by the clock of the database."""
+    return Q(last_seen__gte=Now() - timedelta(seconds=2 * settings.RUN_LEASE_SECONDS))
 
 
 @transaction.atomic

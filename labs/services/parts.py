@@ -7,10 +7,8 @@ point goes on while the run changes hands; the end of the run ends its parts.
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from typing import Any, Literal
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
@@ -18,6 +16,7 @@ from django.utils import timezone
 from labs import broker
 from labs.models import Machine, Run, RunPart
 from labs.needs import lack
+from labs.services.machines import is_live
 from labs.services.work import claim, held, lapsed, lease, lose, move, store_point, store_values
 
 logger = logging.getLogger(__name__)
@@ -31,9 +30,8 @@ OF_LIVE_RUNS = Exists(Run.objects.filter(pk=OuterRef("run_id"), status__in=Run.L
 
 
 def places_for(run: Run) -> int:
-    """How many such runs could go side by side on the workers that were seen lately: one a worker, or one a GPU."""
-    since = timezone.now() - timedelta(seconds=2 * settings.RUN_LEASE_SECONDS)
-    listening = [m for m in Machine.objects.filter(last_seen__gte=since) if run.queue in m.queues]
+    """How many such runs could go side by side on the live workers: one a worker, or one a GPU."""
+    listening = [m for m in Machine.objects.filter(is_live()) if run.queue in m.queues]
     fitting = [m for m in listening if not lack(run.needs, memory_mb=m.memory_mb, gpus=m.gpus)]
     return sum(max(1, len(m.gpus)) if run.queue == Run.GPU else 1 for m in fitting)
 
