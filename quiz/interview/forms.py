@@ -9,7 +9,6 @@ from kb.models import Topic
 from kb.text import pick
 from quiz.forms import fresh_token
 from quiz.interview.options import MINUTES, MOST_QUESTIONS, InterviewOptions
-from quiz.models import Question, Turn
 from quiz.queries import root_questions
 
 BY_COUNT = "questions"
@@ -82,20 +81,3 @@ class StartForm(forms.Form):
             clock=cleaned["clock"],
             grader=cleaned.get("grader", False),
         )
-
-
-class CertaintyForm(forms.Form):
-    """How sure the learner is of an answer; an interviewer follows a doubt up."""
-
-    certainty = forms.TypedChoiceField(coerce=int, choices=Turn.CERTAINTIES, required=False, empty_value=None)
-
-
-class MarkForm(forms.Form):
-    """Which rubric points the learner finds in the answer."""
-
-    made = forms.TypedMultipleChoiceField(coerce=int, required=False)
-
-    def __init__(self, question: Question, data: Any = None) -> None:
-        super().__init__(data)
-        choices = [(point.position, str(point.position)) for point in question.rubric.all()]
-        self.fields["made"].choices = choices  # type: ignore[attr-defined]

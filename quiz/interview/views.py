@@ -18,7 +18,7 @@ from quiz.asking import ask, assess
 from quiz.forms import AnswerForm, answer_form
 from quiz.interview import services
 from quiz.interview.charts import progress_chart
-from quiz.interview.forms import CertaintyForm, MarkForm, StartForm
+from quiz.interview.forms import StartForm
 from quiz.interview.queries import (
     interview_for_user,
     interviews_of,
@@ -30,6 +30,7 @@ from quiz.interview.report import Report
 from quiz.models import Sitting, Turn
 from quiz.queries import resolver_for_question
 from quiz.review.services import question_to_review
+from quiz.sittings.forms import CertaintyForm, MarkForm, draft_certainty, draft_form
 from quiz.sittings.matching import proposed_points
 from quiz.sittings.services import AlreadyAnswered, NotYourSitting, SittingFinished, TooLong, turn_draft
 
@@ -102,21 +103,12 @@ def _question_page(
     question = context["asked"].question
     context |= {
         "question": question,
-        "form": form or _with_draft(answer_form(context["asked"]), turn),
-        "certainty": certainty or CertaintyForm(initial={"certainty": turn.draft.get("certainty", [""])[0]}),
-        "certainties": Turn.CERTAINTIES,
+        "form": form or draft_form(context["asked"], turn.draft),
+        "certainty_form": certainty or draft_certainty(turn.draft, is_required=False),
         "error": error,
         "resolver": resolver_for_question(question),
     }
     return render(request, "interview/question.html", context, status=status)
-
-
-def _with_draft(form: AnswerForm, turn: Turn) -> AnswerForm:
-    """The form with what was typed so far, on whatever device."""
-    for name, values in turn.draft.items():
-        if name in form.fields and values:
-            form.initial[name] = values if name == "choice" else values[0]
-    return form
 
 
 def _compare_page(
@@ -185,7 +177,7 @@ def answer(request: SignedInRequest, sitting_id: int, turn_id: int) -> HttpRespo
     sitting = interview_for_user(request.user, sitting_id)
     turn = _turn(sitting, turn_id)
     form = answer_form(ask(turn.question, str(turn.token)), request.POST)
-    certainty = CertaintyForm(request.POST)
+    certainty = CertaintyForm(request.POST, is_required=False)
     if not (form.is_valid() & certainty.is_valid()):
         return _question_page(request, sitting, turn, form=form, certainty=certainty, status=422)
     if form.cleaned_data["token"] != turn.token:

@@ -5,6 +5,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 from django.urls import reverse
+from django.utils.translation import pgettext_lazy
 
 from quiz.models.attempts import Attempt
 from quiz.models.questions import Question
@@ -40,7 +41,11 @@ class Turn(models.Model):
     REASONS = [
         (reason, reason) for reason in ("planned", "weak", "unseen", "level", "topic", "missed", "uncertain", "deeper")
     ]
-    CERTAINTIES = [(1, "a guess"), (2, "fairly sure"), (3, "certain")]
+    CERTAINTIES = [
+        (1, pgettext_lazy("certainty of an answer", "a guess")),
+        (2, pgettext_lazy("certainty of an answer", "fairly sure")),
+        (3, pgettext_lazy("certainty of an answer", "certain")),
+    ]
 
     sitting = models.ForeignKey(Sitting, models.CASCADE, related_name="turns")
     position = models.PositiveSmallIntegerField()

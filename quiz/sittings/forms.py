@@ -4,13 +4,12 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 from kb.models import Topic
 from kb.text import pick
 from quiz.asking import Asked
 from quiz.forms import AnswerForm, answer_form
-from quiz.models import Question
+from quiz.models import Question, Turn
 from quiz.search_source import KIND_TITLES
 from quiz.sittings.options import MAX_FOLLOW_UPS, MAX_QUESTIONS, MAX_SEARCH, QuizOptions
 
@@ -21,11 +20,6 @@ STATES = [
     ("wrong", _("wrong at least once")),
 ]
 FEEDBACK = [("immediate", _("after each question")), ("end", _("at the end"))]
-CERTAINTIES = [
-    ("1", pgettext_lazy("certainty of an answer", "a guess")),
-    ("2", pgettext_lazy("certainty of an answer", "fairly sure")),
-    ("3", pgettext_lazy("certainty of an answer", "certain")),
-]
 LEVELS = [(n, str(n)) for n in range(1, 6)]
 FOLLOW_UPS = [(0, _("none"))] + [(n, str(n)) for n in range(1, MAX_FOLLOW_UPS + 1)]
 SEVERAL = forms.CheckboxSelectMultiple
@@ -88,13 +82,20 @@ def build_initial(query: QueryDict) -> dict[str, Any]:
 
 
 class CertaintyForm(forms.Form):
+    """How sure the learner is of an answer."""
+
     certainty = forms.TypedChoiceField(
         label=_("How sure are you?"),
-        choices=CERTAINTIES,
+        choices=Turn.CERTAINTIES,
         coerce=int,
+        empty_value=None,
         widget=forms.RadioSelect,
         error_messages={"required": _("Say how sure you are.")},
     )
+
+    def __init__(self, data: Any = None, *, is_required: bool = True) -> None:
+        super().__init__(data)
+        self.fields["certainty"].required = is_required
 
 
 class MarkForm(forms.Form):
@@ -111,11 +112,17 @@ class MarkForm(forms.Form):
 def draft_form(asked: Asked, draft: dict[str, list[str]]) -> AnswerForm:
     """The form as it was left: filled in, but not yet judged."""
     form = answer_form(asked)
-    form.initial.update(draft_values(draft, form))
+    form.initial.update(_draft_values(draft, form))
     return form
 
 
-def draft_values(draft: dict[str, list[str]], form: forms.Form) -> dict[str, Any]:
+def draft_certainty(draft: dict[str, list[str]], *, is_required: bool = True) -> CertaintyForm:
+    form = CertaintyForm(is_required=is_required)
+    form.initial = _draft_values(draft, form)
+    return form
+
+
+def _draft_values(draft: dict[str, list[str]], form: forms.Form) -> dict[str, Any]:
     kept = {name: values for name, values in draft.items() if name in form.fields and name not in ("token", "after")}
     several = forms.MultipleChoiceField
     return {

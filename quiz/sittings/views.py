@@ -22,7 +22,7 @@ from quiz.models import Question, Sitting, Turn
 from quiz.queries import ANSWER_FIELDS, resolver_for_question
 from quiz.review.services import question_to_review
 from quiz.sittings.calibration import calibration, calibration_chart
-from quiz.sittings.forms import BuildForm, CertaintyForm, MarkForm, build_initial, draft_form, draft_values
+from quiz.sittings.forms import BuildForm, CertaintyForm, MarkForm, build_initial, draft_certainty, draft_form
 from quiz.sittings.matching import proposed_points
 from quiz.sittings.options import QuizOptions
 from quiz.sittings.queries import (
@@ -159,7 +159,7 @@ def _turn_page(
         turn_asked(turn)
     context["form"] = form or draft_form(asked, turn.draft)
     if options.certainty:
-        context["certainty_form"] = certainty_form or _drafted_certainty(turn)
+        context["certainty_form"] = certainty_form or draft_certainty(turn.draft)
     return render(request, "sittings/turn.html", context, status=status)
 
 
@@ -180,12 +180,6 @@ def _answered(turn: Turn, options: QuizOptions) -> dict[str, Any]:
         "is_proposed": unmarked and bool(made),
         "following": next_turn([t for t in turns if t.pk != turn.pk], options.feedback),
     }
-
-
-def _drafted_certainty(turn: Turn) -> CertaintyForm:
-    form = CertaintyForm()
-    form.initial = draft_values(turn.draft, form)
-    return form
 
 
 # --- answering --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from typing import Any
 from django import template
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
 
 from quiz.asking import Asked, Assessment, ask, assess
 from quiz.models import Question, RubricPoint, Turn
@@ -80,16 +79,6 @@ def missed_point(turn: Turn) -> RubricPoint | None:
     if turn.missed is None or turn.after is None:
         return None
     return next((point for point in turn.after.question.rubric.all() if point.position == turn.missed), None)
-
-
-@register.filter
-def certainty_title(certainty: int) -> str:
-    titles = {
-        1: pgettext("certainty", "a guess"),
-        2: pgettext("certainty", "fairly sure"),
-        3: pgettext("certainty", "certain"),
-    }
-    return titles[certainty]
 
 
 @register.filter

@@ -12,12 +12,7 @@ register = template.Library()
 
 @register.filter
 def certainty_title(certainty: int) -> str:
-    titles = {
-        1: pgettext("certainty of an answer", "a guess"),
-        2: pgettext("certainty of an answer", "fairly sure"),
-        3: pgettext("certainty of an answer", "certain"),
-    }
-    return titles[certainty]
+    return str(dict(Turn.CERTAINTIES)[certainty])
 
 
 @register.filter
