@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,28 @@ PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy
 def describe(model: str, model_digest: str, data: dict[str, str]) -> dict[str, Any]:
     """All of it as one JSON object."""
     return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": versions(),
         "hardware": hardware(),
         "revision": revision(),
         "model": {"name": model, "sha256": model_digest},
         "data": data,
         "threads": thread_count(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the libraries that numbers depend on; what is not installed is left out."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def memory_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def thread_count() -> int:
@@ -36,7 +51,7 @@ def hardware() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_name(),
         "logical_cpus": os.cpu_count(),
-        "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),
+        "memory_gb": round(memory_bytes() / 1e9, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
     }
 

@@ -3,13 +3,11 @@
 import json
 import logging
 import os
-import platform
 import socket
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from billiard.process import current_process
 
 from labs import services
 from labs.models import Run
-from worker.environment import PACKAGES, ROOT
+from worker.environment import ROOT, memory_bytes, versions
 
 logger = logging.getLogger(__name__)
 
@@ -48,18 +46,7 @@ def gpus() -> Sequence[Gpu]:
 
 
 def memory_mb() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the libraries that numbers depend on; what is not installed is left out."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return memory_bytes() // 2**20
 
 
 # --- runs side by side ------------------------------------------------------------------------------------------------
