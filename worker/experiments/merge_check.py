@@ -16,7 +16,6 @@ from transformers import PreTrainedModel
 from labs.catalog.merge_check import FourBit, MergeCheckParameters, MergePath
 from worker.adapters import Adapter, add_adapter, save_adapter
 from worker.context import Point, RunContext
-from worker.experiments.rank_sweep import WARMUP_STEPS
 from worker.merging import (
     Part,
     adapted_parts,
@@ -29,7 +28,7 @@ from worker.merging import (
     update_share,
 )
 from worker.quantisation import to_four_bit
-from worker.training.config import TrainingConfig
+from worker.training.config import usual_config
 from worker.training.examples import Example, FactExamples, collate, encode_facts
 from worker.training.loop import train
 from worker.training.loss import evaluate
@@ -97,13 +96,7 @@ def train_adapter(check: Training, base: PreTrainedModel, point: Point) -> PeftM
     """The base with a trained adapter. After a restart it is trained again: quick, and it gives the same adapter."""
     params = check.params
     model = add_adapter(base, Adapter(params.rank, params.alpha, params.target_modules, check.seed))
-    config = TrainingConfig(
-        steps=params.steps,
-        batch_size=params.batch_size,
-        learning_rate=params.learning_rate,
-        seed=check.seed,
-        warmup_steps=min(WARMUP_STEPS, params.steps),
-    )
+    config = usual_config(params, check.seed)
     with point:
         is_new = not point.is_finished
         train(

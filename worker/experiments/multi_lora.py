@@ -18,8 +18,7 @@ from transformers import PreTrainedModel
 from labs.catalog.multi_lora import PAIRS, Method, MultiLoraParameters, Pair
 from worker.adapters import Adapter, add_adapter, save_adapter
 from worker.context import RunContext
-from worker.experiments.rank_sweep import WARMUP_STEPS
-from worker.training.config import TrainingConfig
+from worker.training.config import usual_config
 from worker.training.examples import IGNORED, Example, SplitExamples, collate, encode_facts, encode_pairs, in_batches
 from worker.training.loop import train
 from worker.training.loss import EVALUATION_BATCH, answer_logits
@@ -108,13 +107,7 @@ def adapter_folder(comparison: Comparison, seed: int, task: str, start: int, fol
     if place.exists():
         return place
     adapter = Adapter(params.rank, params.alpha, params.target_modules, STARTS * seed + start)
-    config = TrainingConfig(
-        steps=params.steps,
-        batch_size=params.batch_size,
-        learning_rate=params.learning_rate,
-        seed=seed,
-        warmup_steps=min(WARMUP_STEPS, params.steps),
-    )
+    config = usual_config(params, seed)
     adapted = add_adapter(comparison.model, adapter)
     try:
         train(comparison.model, comparison.tasks[task].training, config)

@@ -12,9 +12,8 @@ from transformers import PreTrainedModel
 from labs.catalog.qlora_train import METHODS, Method, QloraTrainParameters
 from worker.adapters import Adapter, adapter_weights, add_adapter
 from worker.context import Point, RunContext
-from worker.experiments.rank_sweep import WARMUP_STEPS
 from worker.quantisation import from_four_bit, layer_linears, model_tensors, stored_bytes, to_four_bit
-from worker.training.config import TrainingConfig
+from worker.training.config import TrainingConfig, usual_config
 from worker.training.examples import Batch, FactExamples, collate, encode_facts
 from worker.training.loop import train
 from worker.training.loss import answer_loss, evaluate
@@ -40,13 +39,7 @@ class Study:
         return Adapter(self.params.rank, self.params.alpha, self.params.target_modules, seed)
 
     def config(self, seed: int, steps: int) -> TrainingConfig:
-        return TrainingConfig(
-            steps=steps,
-            batch_size=self.params.batch_size,
-            learning_rate=self.params.learning_rate,
-            seed=seed,
-            warmup_steps=min(WARMUP_STEPS, steps),
-        )
+        return usual_config(self.params, seed, steps=steps)
 
     def batch(self) -> Batch:
         """What gradients and memory are measured on: the same for every seed."""

@@ -11,12 +11,11 @@ from labs.catalog.rank_sweep import RankSweepParameters, configurations
 from worker.adapters import Adapter, add_adapter, save_adapter, trainable_parameters
 from worker.context import Point, RunContext
 from worker.training.checkpoint import Checkpoints
-from worker.training.config import TrainingConfig
+from worker.training.config import usual_config
 from worker.training.examples import FactExamples, encode_facts
 from worker.training.loop import train
 from worker.training.loss import evaluate
 
-WARMUP_STEPS = 4
 # At rank 64 SmolLM2 takes a second or two a step, and a checkpoint is 230 MB: at most two minutes are lost.
 CHECKPOINT_STEPS = 50
 
@@ -73,13 +72,7 @@ def sweep_configuration(sweep: Sweep, points: list[Point], adapter: Adapter) -> 
 def measure(sweep: Sweep, point: Point, adapter: Adapter) -> None:
     """Train one adapter and log what came of it; the base model is as before when this returns."""
     params = sweep.params
-    config = TrainingConfig(
-        steps=params.steps,
-        batch_size=params.batch_size,
-        learning_rate=params.learning_rate,
-        seed=adapter.seed,
-        warmup_steps=min(WARMUP_STEPS, params.steps),
-    )
+    config = usual_config(params, adapter.seed)
     peft_model = add_adapter(sweep.model, adapter)
     point.log("trainable_parameters", trainable_parameters(peft_model))
     result = train(

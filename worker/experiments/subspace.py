@@ -15,8 +15,7 @@ from transformers import PreTrainedModel
 from labs.catalog.subspace import SubspaceParameters
 from worker.adapters import Adapter, adapter_weights, add_adapter
 from worker.context import RunContext
-from worker.experiments.rank_sweep import WARMUP_STEPS
-from worker.training.config import TrainingConfig
+from worker.training.config import usual_config
 from worker.training.examples import FactExamples, encode_facts
 from worker.training.loop import train
 from worker.training.loss import evaluate
@@ -83,13 +82,7 @@ def train_adapter(
     params: SubspaceParameters, model: PreTrainedModel, examples: FactExamples, rank: int, seed: int
 ) -> Trained:
     """The base is as before when this returns."""
-    config = TrainingConfig(
-        steps=params.steps,
-        batch_size=params.batch_size,
-        learning_rate=params.learning_rate,
-        seed=seed,
-        warmup_steps=min(WARMUP_STEPS, params.steps),
-    )
+    config = usual_config(params, seed)
     adapter = Adapter(rank, params.alpha, params.target_modules, seed)
     adapted = add_adapter(model, adapter)
     try:

@@ -4,7 +4,9 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
+
+WARMUP_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,23 @@ class TrainingConfig:
             raise ValueError(f"Invalid warmup_steps: {self.warmup_steps} (0 to {self.steps})")
         if self.batch_size % self.accumulation:
             raise ValueError(f"Invalid accumulation: {self.accumulation} (does not divide {self.batch_size})")
+
+
+class TrainingParameters(Protocol):
+    """What the parameters of most labs have (labs.shared)."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+
+
+def usual_config(params: TrainingParameters, seed: int, *, steps: int | None = None) -> TrainingConfig:
+    """What labs.shared.LearningRate promises: a constant rate after four steps of warm-up."""
+    steps = params.steps if steps is None else steps
+    return TrainingConfig(steps, params.batch_size, params.learning_rate, seed, warmup_steps=min(WARMUP_STEPS, steps))
 
 
 def learning_rate_factor(config: TrainingConfig, step: int) -> float:
