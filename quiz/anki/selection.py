@@ -4,16 +4,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from kb.models import Status
 from kb.search import search
 from kb.text import Language
+from quiz.mistakes import mistakes
 from quiz.models import OwnCard, Question
 
 BANK, STUDIED, MISTAKES, OWN = "bank", "studied", "mistakes", "own"
-# A score below which an answer counts as a mistake; the editors' list of failed questions has the same.
-LOW_SCORE = 0.6
 MAX_HITS = 1000
 
 
@@ -57,10 +56,7 @@ def _of_learner(questions: QuerySet[Question], scope: str, user: User | None) ->
     if scope == STUDIED:
         return questions.filter(cards__owner=user, cards__reviews__gt=0)
     if scope == MISTAKES:
-        answered = Q(attempts__grade=1) | Q(attempts__score__lt=LOW_SCORE)
-        wrong = Question.objects.filter(answered, attempts__owner=user)
-        lapsed = Question.objects.filter(cards__owner=user, cards__lapses__gt=0)
-        return questions.filter(Q(pk__in=wrong.values("pk")) | Q(pk__in=lapsed.values("pk")))
+        return mistakes(questions, user) if user else questions.none()
     return questions
 
 

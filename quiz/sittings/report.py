@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kb.models import Topic
+from quiz.mistakes import PASSED
 from quiz.models import Turn
 from quiz.sittings.calibration import Level, calibration
 from quiz.sittings.marks import RIGHT
-from quiz.sittings.selection import PASSED
 
 
 @dataclass(frozen=True)

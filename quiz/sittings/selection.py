@@ -3,19 +3,19 @@
 import random
 
 from django.contrib.auth.models import User
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from kb.models import Status
 from kb.search import search
 from kb.text import LANGUAGES, Language
-from quiz.models import Attempt, Card, Question
+from quiz.mistakes import IS_WRONG, judged_attempts, mistakes, with_last_answer
+from quiz.models import Card, Question
 from quiz.review.days import tomorrow_start
 from quiz.review.services import study_settings
 from quiz.sittings.options import QuizOptions
 
-# Below PASSED of full marks an answer was wrong; below STRONG the question is still weak.
-PASSED = 0.6
+# Below so much of full marks a question is still weak.
 STRONG = 0.8
 # Documents of a search that are looked at.
 MAX_HITS = 300
@@ -53,26 +53,18 @@ def _found(query: str, language: Language) -> Q:
     return Q(slug__in=hits) | Q(descendants__slug__in=hits, parent=None)
 
 
-def judged_attempts(user: User) -> QuerySet[Attempt]:
-    """Those of which it is known how they went."""
-    return Attempt.objects.filter(Q(score__isnull=False) | Q(grade__isnull=False), owner=user.pk)
-
-
 def _in_state(questions: QuerySet[Question], user: User, options: QuizOptions) -> QuerySet[Question]:
-    attempts = judged_attempts(user).filter(question=OuterRef("pk"))
-    last = attempts.order_by("-pk")
-    questions = questions.annotate(
-        last_score=Subquery(last.values("score")[:1]), last_grade=Subquery(last.values("grade")[:1])
-    )
     if options.mistakes:
-        questions = questions.filter(Q(last_score__lt=PASSED) | Q(last_grade=1))
+        questions = mistakes(questions, user)
     if options.states:
+        questions = with_last_answer(questions, user)
+        attempts = judged_attempts(user).filter(question=OuterRef("pk"))
         cards = Card.objects.filter(owner=user.pk, question=OuterRef("pk"), is_suspended=False)
         conditions = {
             "new": ~Exists(attempts) & ~Exists(cards.exclude(state=Card.NEW)),
             "weak": Q(last_score__lt=STRONG) | Q(last_grade__lte=2) | Exists(cards.filter(state=Card.RELEARNING)),
             "due": Exists(_due(cards, user)),
-            "wrong": Exists(attempts.filter(Q(score__lt=PASSED) | Q(grade=1))),
+            "wrong": Exists(attempts.filter(IS_WRONG)),
         }
         any_of = Q()
         for state in options.states:

@@ -15,8 +15,11 @@ from quiz.anki import exports, importing
 from quiz.anki.collection import read_notes
 from quiz.anki.importing import import_confirm, import_prepare
 from quiz.anki.package import unpack_collection
+from quiz.anki.selection import Selection, chosen_questions
 from quiz.models import Attempt, Card, DayTally, DeckImport, OwnCard, ReviewEvent
 from quiz.review.services import card_grade, study_settings
+from quiz.sittings.options import QuizOptions
+from quiz.sittings.selection import questions_matching
 from tests.builders import make_question
 
 pytestmark = pytest.mark.django_db
@@ -344,9 +347,24 @@ def test_my_questions_and_my_mistakes(as_alice, alice, bob, bank, tmp_path):
     Card.objects.create(owner=bob, question=bank[4], reviews=2, lapses=1)
     Attempt.objects.create(owner=alice, question=bank[1], grade=1)
     Attempt.objects.create(owner=alice, question=bank[2], score=0.2)
+    Attempt.objects.create(owner=alice, question=bank[2])  # not judged yet
+    Attempt.objects.create(owner=alice, question=bank[4], score=0.2)
+    Attempt.objects.create(owner=alice, question=bank[4], score=0.6)  # right since
     Attempt.objects.create(owner=bob, question=bank[5], score=0.2)
     assert exported(as_alice, tmp_path, scope="studied") == {"why-low-rank", "fill-in"}
-    assert exported(as_alice, tmp_path, scope="mistakes") == {"when-not", "pick-one", "fill-in"}
+    assert exported(as_alice, tmp_path, scope="mistakes") == {"when-not", "pick-one"}
+
+
+def test_decks_and_quizzes_agree_on_mistakes(alice, bob, bank):
+    answers = [{"score": 0.59}], [{"score": 0.6}], [{"grade": 1}, {"grade": 3}], [{"score": 0.9, "grade": 1}], [{}]
+    for question, given in zip(bank[:5], answers, strict=True):
+        for answer in given:
+            Attempt.objects.create(owner=alice, question=question, **answer)
+    Card.objects.create(owner=alice, question=bank[5], reviews=4, lapses=1)
+    found = set(chosen_questions(Selection(scope="mistakes"), alice, "en"))
+    assert found == {bank[0], bank[3]}
+    assert found == set(questions_matching(alice, QuizOptions(mistakes=True), "en"))
+    assert not chosen_questions(Selection(scope="mistakes"), bob, "en")
 
 
 def test_own_cards_are_exported_and_nobody_elses(as_alice, bob, own_card, tmp_path):
