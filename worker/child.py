@@ -31,6 +31,7 @@ from worker.models.store import model_digest, model_source, prepare
 from worker.protocol import DoneEvent, EnvironmentEvent, Event, FailedEvent, Job, ProgressEvent
 from worker.training.outcomes import Diverged
 from worker.training.watching import StepReporter, heard_by
+from worker.usage import process_memory
 
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
@@ -159,7 +160,8 @@ def preparing(note: Text) -> ProgressEvent:
 def failure(error: Exception) -> FailedEvent:
     text = "".join(traceback.format_exception(error))
     code, args = why(error)
-    return FailedEvent(code=code, args=args, traceback="" if isinstance(error, InvalidJob) else text)
+    text = "" if isinstance(error, InvalidJob) else text
+    return FailedEvent(code=code, args=args, traceback=text, memory=process_memory())
 
 
 def why(error: Exception) -> tuple[str, dict[str, str]]:

@@ -124,6 +124,7 @@ class FailedEvent(Message):
     code: Code
     args: Arguments = {}
     traceback: str = ""
+    memory: Annotated[int, Field(ge=0)] = 0  # bytes held when it failed, which no look from outside need have seen
 
 
 class DoneEvent(Message):

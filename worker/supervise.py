@@ -268,6 +268,7 @@ class Watch:
         """The outcome of a child that closed its streams."""
         code = self.child.process.wait()
         if isinstance(last, FailedEvent):
+            self.peak = max(self.peak, last.memory)
             figures: dict[str, Any] = {"out-of-memory": self._figures(), "disk-limit": {"limit": self.limits.disk_mb}}
             return Outcome("failed", last.code, {**last.args, **figures.get(last.code, {})}, last.traceback)
         if isinstance(last, DoneEvent) and code == 0:

@@ -13,7 +13,7 @@ COUNTED = ("RssAnon:", "RssShmem:")
 
 def group_memory(group: int) -> int:
     """Bytes that the processes of a group hold together; 0 where /proc does not say."""
-    return sum(_process_memory(pid) for pid in _processes(group))
+    return sum(process_memory(pid) for pid in _processes(group))
 
 
 def _processes(group: int) -> list[str]:
@@ -27,10 +27,11 @@ def _processes(group: int) -> list[str]:
     return found
 
 
-def _process_memory(pid: str) -> int:
+def process_memory(pid: str = "self") -> int:
+    """Bytes that one process holds; 0 where /proc does not say."""
     try:
         lines = (PROC / pid / "status").read_text().splitlines()
-    except OSError:  # it has just ended
+    except OSError:  # it has just ended, or there is no /proc
         return 0
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(COUNTED))
 

@@ -120,6 +120,7 @@ def test_running_out_of_memory_comes_with_advice(job, behave):
     outcome, _ = run(job)
     assert (outcome.status, outcome.code) == ("failed", "out-of-memory")
     assert "Lower the batch size" in outcome.reason
+    assert outcome.peak_memory_mb >= 300
 
 
 def test_the_memory_limit_becomes_advice_and_not_a_kill(job, behave):
