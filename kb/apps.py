@@ -7,19 +7,21 @@ class KbConfig(AppConfig):
     verbose_name = "Knowledge base"
 
     def ready(self) -> None:
-        from kb import links, search, search_source
+        from kb import links, markup, renderings, search, search_source
         from kb.content import registry
         from kb.editing import dashboard
-        from kb.markup import register_inline
+        from kb.models import Point
         from kb.sources import CONTENT_TYPES
 
         for content_type in CONTENT_TYPES:
             registry.register(content_type)
-        registry.after_edit.append(_follow_edit)
+        registry.after_edit += [_follow_edit, renderings.renderings_follow]
+        registry.code_versions.append(lambda: f"markup {markup.RENDERER_VERSION}")
+        renderings.texts[Point] = lambda points: renderings.texts_of(points, *Point.PARTS)
         dashboard.panels += [dashboard.open_reports, dashboard.waiting_points, dashboard.untranslated_points]
         search.sources["point"] = search_source.point_documents
-        register_inline("point", links.point_links)
-        register_inline("reference", links.reference_links)
+        markup.register_inline("point", links.point_links)
+        markup.register_inline("reference", links.reference_links)
 
 
 def _follow_edit(row: Model) -> None:

@@ -1,8 +1,9 @@
 """Markdown to safe HTML, in two steps.
 
-`render` turns source into sanitised HTML; its result depends on nothing but the source and is cached. Inline references
-(`[[claim:slug]]`, `[@key]` …) stay empty placeholders in it. `resolve` fills the placeholders for one reader, because a
-verdict or a title changes without the text around it changing.
+`render` turns source into sanitised HTML; its result depends on nothing but the source, so it is cached, and for the
+content kept in the database too. Inline references (`[[claim:slug]]`, `[@key]` …) stay empty placeholders in it.
+`Resolver` fills the placeholders for one reader, because a verdict or a title changes without the text around it
+changing.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown.extensions import Extension
 from markdown.inlinepatterns import InlineProcessor
 
+from kb.models import Rendering
 from kb.text import Language
 
 # Raise when the same source must render to other HTML than before.
@@ -169,12 +171,33 @@ def render(source: str) -> str:
     """Sanitised HTML with placeholders. Cached by a hash of the source; ValueError above MAX_SOURCE characters."""
     if len(source) > MAX_SOURCE:
         raise ValueError(f"Text of {len(source)} characters; allowed: {MAX_SOURCE}")
-    key = f"markup:{RENDERER_VERSION}:{hashlib.sha256(source.encode()).hexdigest()}"
+    key = cache_key(digest_of(source))
     html: str | None = cache.get(key)
     if html is None:
         html = _sanitise(_markdown().convert(VARIABLE.sub(variable_name, source)))
         cache.set(key, html)
     return html
+
+
+def digest_of(source: str) -> str:
+    """Two texts of the same digest have the same HTML."""
+    return hashlib.sha256(f"{RENDERER_VERSION}:{source}".encode()).hexdigest()
+
+
+def cache_key(digest: str) -> str:
+    return f"markup:{digest}"
+
+
+def kept_html(sources: Iterable[str]) -> dict[str, str]:
+    """HTML by source: what the cache holds, and in one query what the database does."""
+    digests = {digest_of(source): source for source in sources}
+    cached = cache.get_many(map(cache_key, digests))
+    found = {source: cached.get(cache_key(digest)) for digest, source in digests.items()}
+    missing = [digest for digest, source in digests.items() if found[source] is None]
+    for digest, html in Rendering.objects.filter(digest__in=missing).values_list("digest", "html"):
+        cache.set(cache_key(digest), html)
+        found[digests[digest]] = html
+    return {source: html for source, html in found.items() if html is not None}
 
 
 # --- step two ---------------------------------------------------------------------------------------------------------
@@ -183,14 +206,21 @@ def render(source: str) -> str:
 class Resolver:
     """Fills placeholders for one reader; asks each kind's resolver at most once for all that a page needs.
 
-    `prepare` may be called with all texts of a page first; without it a text with unseen slugs costs a query a kind.
+    `prepare` may be called with all texts of a page first; without it a text with unseen slugs costs a query a kind,
+    and one that is not in the cache is parsed.
     """
 
     def __init__(self, language: Language) -> None:
         self.language = language
         self._known: dict[str, dict[str, str]] = {}
+        self._rendered: dict[str, str] = {}
 
     def prepare(self, sources: Iterable[str]) -> None:
+        texts = {source for source in sources if source}
+        self._rendered |= kept_html(texts - self._rendered.keys())
+        self._load_references(texts)
+
+    def _load_references(self, sources: Iterable[str]) -> None:
         wanted: dict[str, set[str]] = {}
         for source in sources:
             for kind, slug in inline_references(source):
@@ -199,9 +229,10 @@ class Resolver:
             self._load(kind, slugs)
 
     def html(self, source: str) -> SafeString:
-        self.prepare([source])
+        self._load_references([source])
+        html = self._rendered.get(source) or render(source)
         # Both parts are safe: sanitised Markdown, and what the resolvers built with escaping.
-        return mark_safe(_PLACEHOLDER.sub(self._fill, render(source)))  # noqa: S308
+        return mark_safe(_PLACEHOLDER.sub(self._fill, html))  # noqa: S308
 
     def _load(self, kind: str, slugs: set[str]) -> None:
         known = self._known.setdefault(kind, {})

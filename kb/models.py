@@ -131,6 +131,16 @@ class SearchDocument(models.Model):
         return f"{self.kind}/{self.slug} ({self.language})"
 
 
+class Rendering(models.Model):
+    """A text of the content as HTML (kb.renderings). Derived."""
+
+    digest = models.CharField(max_length=64, primary_key=True)  # of the Markdown and of the renderer (kb.markup)
+    html = models.TextField()
+
+    def __str__(self) -> str:
+        return self.digest
+
+
 class SyncedItem(models.Model):
     """The version of an item on which the content files and this site last agreed."""
 

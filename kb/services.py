@@ -17,6 +17,7 @@ from kb.content.registry import ContentType, after_import, code_versions, conten
 from kb.content.writer import canonical, files_of, write_files
 from kb.editing.versions import digest_of, versions_record
 from kb.models import ContentImport, SyncedItem
+from kb.renderings import renderings_rebuild
 from kb.schema import Source
 from kb.search import rebuild_index
 
@@ -81,7 +82,7 @@ class Pair:
 def content_import(
     *, folder: Path, dry_run: bool = False, force: bool = False, decision: Decision = ""
 ) -> ImportReport:
-    """Bring the database in line with the files, in one transaction.
+    """Bring the database in line with the files, in one transaction; then render what is new.
 
     What was edited here only is kept. ContentRefused when the files have errors, ContentConflict when an item was
     edited on both sides and `decision` is empty. Files that are exactly those of the last import are not read again,
@@ -105,9 +106,11 @@ def content_import(
         for hook in after_import:
             hook(folder)
         rebuild_index()
-        counts = {name: len(items) for name, items in tree.items.items()}
-        ContentImport.objects.create(digest=digest, counts=counts)
         transaction.set_rollback(dry_run)
+    counts = {name: len(items) for name, items in tree.items.items()}
+    if not dry_run:
+        renderings_rebuild()
+        ContentImport.objects.create(digest=digest, counts=counts)
     return ImportReport(counts, changed=True, kept=[f"{p.kind}/{p.key}" for p in kept], removed=removed)
 
 

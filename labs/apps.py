@@ -9,12 +9,13 @@ class LabsConfig(AppConfig):
     name = "labs"
 
     def ready(self) -> None:
-        from kb import search
+        from kb import renderings, search
         from kb.content import registry
         from kb.editing import dashboard
         from kb.markup import register_inline
         from labs import panels
         from labs.chips import VERDICT_TITLES, claim_chips
+        from labs.models import Claim
         from labs.search_source import claim_documents, lab_documents
         from labs.services import evidence_code
         from labs.sources import CONTENT_TYPES, check_evidence
@@ -28,6 +29,7 @@ class LabsConfig(AppConfig):
         dashboard.panels += [panels.awaiting_claims, panels.untranslated_claims]
         search.facets.append((gettext_lazy("Verdict"), VERDICT_TITLES))
         search.sources |= {"claim": claim_documents, "lab": lab_documents}
+        renderings.texts[Claim] = lambda claims: renderings.texts_of(claims, *Claim.TEXTS)
         register_inline("claim", claim_chips)
 
 

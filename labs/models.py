@@ -246,6 +246,7 @@ class Artifact(models.Model):
 class Claim(models.Model):
     """A checkable statement. Its verdict is computed by `labs.verdicts`, never typed."""
 
+    TEXTS = ("statement", "often_said", "note", "assumptions")  # Markdown
     METHODS = [(m, m) for m in ("formula", "simulation", "measurement", "citation")]
     REPRODUCED, REFUTED, PARTLY = "reproduced", "refuted", "partly"
     CITED, UNSUPPORTED, AWAITING = "cited", "unsupported", "awaiting"

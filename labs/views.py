@@ -41,9 +41,6 @@ from labs.waiting import Site
 # htmx stops polling when a response carries this status.
 STOP_POLLING = 286
 
-# The Markdown fields of a claim.
-TEXTS = ("statement", "often_said", "note", "assumptions")
-
 
 @require_safe
 def labs(request: HttpRequest) -> HttpResponse:
@@ -227,6 +224,6 @@ def claim(request: HttpRequest, slug: str) -> HttpResponse:
         "labs": labs_of_claim(claim),
         "evidence": [{"run": run, "findings": findings[run.pk]} for run in found_runs],
         "questions": questions,
-        "resolver": resolver_for((claim, TEXTS), *((question, ["prompt"]) for question in questions)),
+        "resolver": resolver_for((claim, Claim.TEXTS), *((question, ["prompt"]) for question in questions)),
     }
     return render(request, "labs/claim.html", context)

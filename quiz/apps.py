@@ -9,14 +9,16 @@ class QuizConfig(AppConfig):
     name = "quiz"
 
     def ready(self) -> None:
-        from kb import search
+        from kb import renderings, search
         from kb.content import registry
         from kb.editing import dashboard
         from kb.markup import register_inline
         from quiz import panels
         from quiz.links import question_links
+        from quiz.models import Question
         from quiz.search_source import KIND_TITLES, question_documents
         from quiz.sources import CONTENT_TYPES
+        from quiz.texts import all_texts
 
         for content_type in CONTENT_TYPES:
             registry.register(content_type)
@@ -25,6 +27,7 @@ class QuizConfig(AppConfig):
         dashboard.panels += [panels.failed_questions, panels.waiting_questions, panels.untranslated_questions]
         search.facets.append((gettext_lazy("Kind of question"), KIND_TITLES))
         search.sources["question"] = question_documents
+        renderings.texts[Question] = all_texts
         register_inline("question", question_links)
 
 

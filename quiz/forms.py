@@ -6,9 +6,10 @@ from django.utils.translation import gettext_lazy as _
 
 from kb.text import active_language
 from quiz.asking import Asked, accepted_gaps
-from quiz.grading import GAP, parse_quantity
+from quiz.grading import parse_quantity
 from quiz.models import Attempt, Question
 from quiz.services import MAX_TYPED
+from quiz.texts import cloze_text
 
 # Characters of a gap or a number; the longest honest one is far below.
 MAX_SHORT = 200
@@ -121,15 +122,7 @@ class ClozeForm(AnswerForm):
 
     def text(self) -> str:
         """The text with numbered gaps."""
-        cloze = self.asked.question.spec["cloze"]
-        text: str = cloze.get(active_language()) or cloze["en"]
-        return numbered_gaps(text)
-
-
-def numbered_gaps(text: str) -> str:
-    """`{{accepted}}` becomes **[ 1 ]** and so on."""
-    count = iter(range(1, 1000))
-    return GAP.sub(lambda _match: f"**[ {next(count)} ]**", text)
+        return cloze_text(self.asked.question.spec, active_language())
 
 
 FORMS: dict[str, type[AnswerForm]] = {

@@ -10,9 +10,7 @@ from kb.markup import Resolver
 from kb.models import Status, Topic
 from kb.text import active_language, pick
 from quiz.models import Attempt, Question
-
-# The Markdown fields of a question that its answer page shows.
-ANSWER_FIELDS = ("prompt", "short", "answer", "mistakes")
+from quiz.texts import question_texts
 
 
 def root_questions() -> QuerySet[Question]:
@@ -64,9 +62,7 @@ def attempt_for_user(user: User, attempt_id: int) -> Attempt:
 def resolver_for_question(question: Question) -> Resolver:
     """A resolver that knows all chips of the question, its rubric, choices and follow-ups' prompts."""
     resolver = Resolver(active_language())
-    texts = [pick(question, field) for field in ANSWER_FIELDS]
-    texts += [pick(point, "text") for point in question.rubric.all()]
-    texts += [pick(choice, field) for choice in question.choices.all() for field in ("text", "feedback")]
+    texts = list(question_texts(question, resolver.language))
     texts += [pick(child, field) for child in question.follow_ups.all() for field in ("prompt", "when")]
     resolver.prepare(texts)
     return resolver

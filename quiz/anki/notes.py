@@ -14,9 +14,9 @@ from labs.numbers import format_quantity
 from quiz.anki.fields import source_of, to_anki
 from quiz.anki.identity import question_guid
 from quiz.asking import Asked, accepted_gaps, ask
-from quiz.forms import numbered_gaps
 from quiz.models import OwnCard, Question
 from quiz.sources import rows_in_trees
+from quiz.texts import numbered_gaps
 
 DJANGO_LANGUAGE: dict[Language, str] = {"en": "en", "zh": "zh-hans"}
 PARTS = ("Context", "Prompt", "Solution", "Short", "Answer", "Rubric", "Mistakes")

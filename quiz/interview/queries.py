@@ -13,7 +13,8 @@ from kb.text import active_language, pick
 from quiz.interview.choice import Asked, Candidate
 from quiz.interview.options import InterviewOptions
 from quiz.models import Attempt, Question, Sitting, Turn
-from quiz.queries import ANSWER_FIELDS, root_questions
+from quiz.queries import root_questions
+from quiz.texts import ANSWER_FIELDS
 
 # How many of the newest answers say which topics are weak.
 RECENT_ANSWERS = 500

@@ -9,14 +9,13 @@ from django.db.models import Prefetch, prefetch_related_objects
 
 from kb.markup import Resolver
 from kb.models import Point
-from kb.queries import resolver_for
 from kb.text import active_language
 from quiz.asking import Asked, Assessment, ask, assess
 from quiz.forms import AnswerForm, answer_form
 from quiz.models import Attempt, Card, Question, Scheduling
-from quiz.queries import ANSWER_FIELDS
 from quiz.review.scheduling import RATINGS, preview
 from quiz.review.states import CardState
+from quiz.texts import question_texts
 
 # What a page needs of a question, by its kind, besides the texts.
 NEEDED = {Question.SINGLE: ["choices"], Question.MULTI: ["choices"], Question.OPEN: ["rubric"]}
@@ -65,14 +64,11 @@ class Shown:
 
     def resolver(self) -> Resolver:
         """Knows all chips of the card, one query a kind."""
-        if self.question is None:
-            return Resolver(active_language())
-        parts = NEEDED.get(self.question.kind, [])
-        rubric = [(point, ["text"]) for point in self.question.rubric.all()] if "rubric" in parts else []
-        choices = (
-            [(choice, ["text", "feedback"]) for choice in self.question.choices.all()] if "choices" in parts else []
-        )
-        return resolver_for((self.question, ANSWER_FIELDS), *rubric, *choices)
+        resolver = Resolver(active_language())
+        if self.question:
+            parts = NEEDED.get(self.question.kind, [])
+            resolver.prepare(question_texts(self.question, resolver.language, parts))
+        return resolver
 
     def context(self) -> dict[str, Any]:
         """What templates of the quiz call these things."""

@@ -19,7 +19,7 @@ from kb.text import active_language, pick
 from quiz.asking import ask, assess
 from quiz.forms import AnswerForm, answer_form
 from quiz.models import Question, Sitting, Turn
-from quiz.queries import ANSWER_FIELDS, resolver_for_question
+from quiz.queries import resolver_for_question
 from quiz.review.services import question_to_review
 from quiz.sittings.calibration import calibration, calibration_chart
 from quiz.sittings.forms import BuildForm, CertaintyForm, MarkForm, build_initial, draft_certainty, draft_form
@@ -47,6 +47,7 @@ from quiz.sittings.services import (
     turn_asked,
     turn_draft,
 )
+from quiz.texts import ANSWER_FIELDS
 
 PAGE_SIZE = 25
 NOT_DRAFTED = ("csrfmiddlewaretoken", "token", "after")

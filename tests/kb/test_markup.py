@@ -237,6 +237,7 @@ def asked(monkeypatch) -> list[set[str]]:
     return calls
 
 
+@pytest.mark.django_db
 def test_a_resolver_is_asked_once_for_all_texts(asked):
     texts = ["[[film:a]] [[film:b]]", "[[film:b]] [[film:c]]"]
     resolver = Resolver("en")

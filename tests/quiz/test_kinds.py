@@ -4,11 +4,16 @@ import re
 import uuid
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 
+from kb import markup
 from kb.models import Topic
+from kb.renderings import renderings_rebuild
 from quiz.drawing import draw
 from quiz.models import Attempt, Choice, Question
+from quiz.review.services import cards_sync
+from tests.builders import make_question
 
 pytestmark = pytest.mark.django_db
 
@@ -166,3 +171,23 @@ def test_a_parametric_answer_page_shows_one_draw(as_charlie):
     question = make("parametric", answer_en="It is <<result>>.", spec=PARAMETRIC)
     page = as_charlie.get(f"{question.get_absolute_url()}answer/").content.decode()
     assert re.search(r"It is [\d,]+\.", page)
+
+
+def make_order() -> Question:
+    return make("order", spec={"steps": [{"en": f"step *{n}*", "zh": f"步骤 *{n}*"} for n in (1, 2, 3)]})
+
+
+def make_cloze() -> Question:
+    return make("cloze", spec={"cloze": {"en": "Rank {{r}} is *small*.", "zh": "秩 {{r}} *小*。"}})
+
+
+@pytest.mark.parametrize("language", ["en", "zh-hans"])
+@pytest.mark.parametrize("build", [make_question, lambda: make_choices("multi"), make_order, make_cloze])
+def test_no_text_of_a_card_is_parsed_while_the_learner_waits(alice, as_alice, build, language, monkeypatch):
+    build()
+    cards_sync(alice)
+    renderings_rebuild()
+    cache.clear()
+    monkeypatch.setattr(markup, "_markdown", lambda: pytest.fail("parsed"))
+    as_alice.cookies["django_language"] = language
+    assert "study-card" in as_alice.get("/review/study/").content.decode()
