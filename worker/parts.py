@@ -86,13 +86,14 @@ def share(run: Run, *, worker: str = "") -> tuple[Outcome, dict[str, float]]:
 
 def _compute_all(run: Run, worker: str, deadline: float) -> Outcome | None:
     """Until no part is left; the outcome of a run that has to end before."""
+    memory_mb, gpus = machine.memory_mb(), machine.own_gpus()
     while not (stop := insist(lambda: services.run_heartbeat(run))):
         left = deadline - time.monotonic()
         if stopping.is_stopping():
             return Outcome("released")
         if left < 0:
             return Outcome("timed_out", "timed-out", {"seconds": f"{settings.RUN_TIME_LIMIT:g}"})
-        if part := insist(lambda: services.part_claim_next(run, worker=worker)):
+        if part := insist(lambda: services.part_admit_next(run, worker=worker, memory_mb=memory_mb, gpus=gpus)):
             compute(part, seconds=left, holder=run)
         elif insist(run.parts.filter(status__in=RunPart.LIVE).exists):
             time.sleep(HEARTBEAT_SECONDS)

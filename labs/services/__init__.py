@@ -7,8 +7,8 @@ from labs.services.limits import LimitReached
 from labs.services.machines import machine_announce, machine_seen
 from labs.services.parts import (
     part_admit,
+    part_admit_next,
     part_claim,
-    part_claim_next,
     part_fail,
     part_finish_point,
     part_heartbeat,
@@ -54,8 +54,8 @@ __all__ = [
     "machine_announce",
     "machine_seen",
     "part_admit",
+    "part_admit_next",
     "part_claim",
-    "part_claim_next",
     "part_fail",
     "part_finish_point",
     "part_heartbeat",

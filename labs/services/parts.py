@@ -90,8 +90,10 @@ def part_admit(part_id: int, *, worker: str, memory_mb: int, gpus: list[dict[str
     return part_claim(part_id, worker=worker)
 
 
-def part_claim_next(run: Run, *, worker: str = "") -> RunPart | None:
-    """Take the first part of a run that waits."""
+def part_admit_next(run: Run, *, worker: str, memory_mb: int, gpus: list[dict[str, Any]]) -> RunPart | None:
+    """Take the first part of a run that waits, unless this machine lacks what the run needs."""
+    if lack(run.needs, memory_mb=memory_mb, gpus=gpus):
+        return None
     for part_id in run.parts.filter(status=RunPart.QUEUED).values_list("pk", flat=True):
         if part := part_claim(part_id, worker=worker):
             return part

@@ -48,7 +48,11 @@ def shared(run) -> Run:
 
 @pytest.fixture
 def part(shared) -> RunPart:
-    return services.part_claim_next(shared, worker="b@h")
+    return next_part(shared)
+
+
+def next_part(run: Run, *, memory_mb: int = 4096) -> RunPart | None:
+    return services.part_admit_next(run, worker="b@h", memory_mb=memory_mb, gpus=[])
 
 
 def states(run: Run) -> list[str]:
@@ -87,6 +91,9 @@ def test_a_worker_without_what_the_run_needs_gets_no_part(shared):
     part_id = shared.parts.first().pk
     assert services.part_admit(part_id, worker="a@h", memory_mb=4096, gpus=[]) is None
     assert services.part_admit(part_id, worker="b@h", memory_mb=9000, gpus=[]).attempt == 1
+    shared.refresh_from_db()
+    assert next_part(shared) is None
+    assert next_part(shared, memory_mb=9000).key == POINTS[1][0]
 
 
 def test_the_points_that_are_missing_become_parts(run):
@@ -134,13 +141,13 @@ def test_waiting_parts_are_rung_for_as_groups(shared, bells):
 def test_a_part_is_claimed_once(part, shared):
     assert (part.status, part.attempt, part.worker, part.key) == ("running", 1, "b@h", POINTS[0][0])
     assert services.part_claim(part.pk) is None
-    assert services.part_claim_next(shared).key == POINTS[1][0]
+    assert next_part(shared).key == POINTS[1][0]
 
 
 @pytest.mark.parametrize("changes", [{"status": Run.CANCELLED}, {"cancel_requested": True}])
 def test_parts_of_a_run_that_ends_are_not_claimed(shared, changes):
     Run.objects.update(**changes)
-    assert services.part_claim_next(shared) is None
+    assert next_part(shared) is None
 
 
 # --- working ----------------------------------------------------------------------------------------------------------
