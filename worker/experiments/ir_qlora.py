@@ -16,9 +16,8 @@ from worker.calibration import Shifts, code_entropy, quantise_shifted, search_sh
 from worker.context import Point, RunContext
 from worker.elastic import connect, strengths
 from worker.experiments.quantisation_error import embedding
-from worker.experiments.rank_sweep import WARMUP_STEPS
 from worker.quantisation import Quantised, four_bit_block, layer_linears, quantise, stored_bytes
-from worker.training.config import TrainingConfig
+from worker.training.config import usual_config
 from worker.training.examples import FactExamples, encode_facts
 from worker.training.loop import train
 from worker.training.loss import evaluate
@@ -218,13 +217,7 @@ def measure_training(study: Study, point: Point, method: Method) -> None:
     adapted = add_adapter(model, Adapter(params.rank, params.alpha, "all-linear", point.seed))
     if method in ELASTIC:
         connect(adapted)
-    config = TrainingConfig(
-        steps=params.steps,
-        batch_size=params.batch_size,
-        learning_rate=params.learning_rate,
-        seed=point.seed,
-        warmup_steps=min(WARMUP_STEPS, params.steps),
-    )
+    config = usual_config(params, point.seed)
     try:
         train(model, study.examples.training, config, lambda step, loss: point.log("loss", loss, step=step))
         point.log("diverged", 0)

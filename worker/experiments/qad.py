@@ -8,9 +8,8 @@ from labs.catalog.qad import TRAININGS, QadParameters, TextName, Training
 from worker.adapters import Adapter, add_adapter
 from worker.context import Point, RunContext
 from worker.distillation import Comparison, compare, distillation_loss
-from worker.experiments.rank_sweep import WARMUP_STEPS
 from worker.quantisation import to_four_bit
-from worker.training.config import TrainingConfig
+from worker.training.config import usual_config
 from worker.training.examples import Example, encode_pairs, encode_passages
 from worker.training.loop import train
 from worker.training.loss import answer_loss, evaluate
@@ -76,13 +75,7 @@ def measure_training(study: Study, point: Point, training: Training) -> None:
     """Train one adapter and compare; the student is as before when this returns. Divergence is a result like others."""
     params = study.params
     adapter = Adapter(params.rank, params.alpha, params.target_modules, point.seed)
-    config = TrainingConfig(
-        steps=params.steps,
-        batch_size=params.batch_size,
-        learning_rate=params.learning_rate,
-        seed=point.seed,
-        warmup_steps=min(WARMUP_STEPS, params.steps),
-    )
+    config = usual_config(params, point.seed)
     adapted = add_adapter(study.student, adapter)
     try:
         train(
