@@ -11,7 +11,7 @@ from labs.catalog.rank_sweep import RankSweepParameters, configurations
 from worker.adapters import Adapter, add_adapter, save_adapter, trainable_parameters
 from worker.context import Point, RunContext
 from worker.training.checkpoint import Checkpoints
-from worker.training.config import WARMUP_STEPS, usual_config  # noqa: F401 (other labs take it from here)
+from worker.training.config import usual_config
 from worker.training.examples import FactExamples, encode_facts
 from worker.training.loop import train
 from worker.training.loss import evaluate
