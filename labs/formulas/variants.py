@@ -110,6 +110,19 @@ def lokr_layer_parameters(d_in: int, d_out: int, rank: int, factor: int) -> int:
     return lokr_small_parameters(factor) + lokr_large_parameters(d_in, d_out, rank, factor)
 
 
+def peft_lokr_parameters(model: str, targets: str, rank: int, factor: int) -> int:
+    """LoKr on `targets` in all blocks as PEFT makes it: the small factor whole, the large one too where that is less.
+
+    `factor` has to divide the widths; a rank of half the large factor's longer side or more saves nothing.
+    """
+    total = 0
+    for d_out, d_in in target_shapes(model, targets):
+        rows, columns = d_out // factor, d_in // factor
+        whole = rank >= max(rows, columns) / 2
+        total += factor**2 + (rows * columns if whole else rank * (rows + columns))
+    return model_shape(model).layers * total
+
+
 def lokr_rank_bound(d_in: int, d_out: int, rank: int, factor: int) -> int:
     """The highest rank of a Kronecker product: the ranks of its factors multiplied."""
     return min(factor, d_in, d_out) * min(rank, d_in // factor, d_out // factor)
@@ -202,6 +215,12 @@ def prefix_encoder_parameters(model: str, length: int, encoder: int) -> int:
     width = key_width(model)
     outputs = 2 * model_shape(model).layers * width
     return length * width + width * encoder + encoder + encoder * outputs + outputs
+
+
+def p_tuning_parameters(model: str, length: int, width: int) -> int:
+    """P-tuning while it trains, as PEFT makes it: embeddings of the virtual tokens and an MLP of three layers."""
+    hidden = hidden_width(model)
+    return length * hidden + (hidden * width + width) + (width * width + width) + (width * hidden + hidden)
 
 
 def bottleneck_module_parameters(hidden: int, bottleneck: int) -> int:
@@ -331,6 +350,8 @@ FORMULAS: dict[str, Callable[..., float]] = {
         prompt_parameters,
         prefix_parameters,
         prefix_encoder_parameters,
+        p_tuning_parameters,
+        peft_lokr_parameters,
         bottleneck_module_parameters,
         bottleneck_parameters,
         bottleneck_share_percent,

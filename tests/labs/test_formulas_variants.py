@@ -87,6 +87,17 @@ def test_prompts_and_prefixes():
     assert formulas.prefix_encoder_parameters("smollm2-135m", 10, 20) == 247_700
 
 
+def test_p_tuning_trains_an_mlp_of_three_layers():
+    # smollm2: 8 · 576 + 576 · 128 + 128 + 128 · 128 + 128 + 128 · 576 + 576
+    assert formulas.p_tuning_parameters("smollm2-135m", 8, 128) == 169_280
+
+
+def test_lokr_keeps_a_large_factor_whole_where_a_product_saves_nothing():
+    # q of smollm2 in factors 8 × 8 and 72 × 72, 30 blocks
+    assert formulas.peft_lokr_parameters("smollm2-135m", "q_proj", 8, 8) == 30 * (64 + 8 * 144)
+    assert formulas.peft_lokr_parameters("smollm2-135m", "q_proj", 36, 8) == 30 * (64 + 72 * 72)
+
+
 def test_bottleneck_adapters_of_gpt3():
     # the LoRA paper's Adapter-H rows: 7.1 and 40.1 million, for bottlenecks 1 and 8
     assert formulas.bottleneck_parameters("gpt3-175b", 1) == 7_078_080
