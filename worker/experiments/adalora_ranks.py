@@ -1,26 +1,23 @@
 """PEFT's AdaLoRA on every linear layer: which matrices keep their ranks."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import torch
 from peft import AdaLoraConfig, PeftModel, get_peft_model
-from peft.tuners.adalora.layer import AdaLoraLayer
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from labs.catalog.adalora_ranks import MODULES, AdaloraRanksParameters
 from worker.adapters import trainable_parameters
 from worker.context import Point, RunContext
+from worker.methods.adalora import ADAPTER, Penalty, Place, adalora_layers
 from worker.training.config import TrainingConfig
-from worker.training.examples import Batch, FactExamples, encode_facts
+from worker.training.examples import FactExamples, encode_facts
 from worker.training.loop import train
-from worker.training.loss import answer_loss, evaluate
+from worker.training.loss import evaluate
 
 MOMENTS = 16  # at which ranks are recorded on the way
-ADAPTER = "default"
 
-Place = tuple[int, str]  # layer and projection
 Ranks = Mapping[Place, int]
 
 
@@ -78,37 +75,6 @@ def training_config(params: AdaloraRanksParameters, seed: int) -> TrainingConfig
     return TrainingConfig(
         steps=params.steps, batch_size=params.batch_size, learning_rate=params.learning_rate, seed=seed
     )
-
-
-class Penalty:
-    """The loss on answers plus what PEFT adds in a forward pass that the shared loop does not use.
-
-    weight · the mean over all P and Q of ‖QQᵀ − I‖ (Frobenius), Q with one vector a row and P with one a column.
-    """
-
-    def __init__(self, weight: float) -> None:
-        self.weight = weight
-        self.value = 0.0  # of the last batch
-
-    def __call__(self, model: PreTrainedModel, batch: Batch) -> Tensor:
-        distances = [
-            (vectors @ vectors.T - torch.eye(len(vectors), device=vectors.device)).norm()
-            for layer in adalora_layers(model).values()
-            for vectors in (layer.lora_A[ADAPTER], layer.lora_B[ADAPTER].T)
-        ]
-        penalty = self.weight * torch.stack(distances).mean()
-        self.value = penalty.item()
-        return answer_loss(model, batch) + penalty
-
-
-def adalora_layers(model: PreTrainedModel) -> dict[Place, Any]:
-    """The adapted layers by their place in the model."""
-    found = {}
-    for name, module in model.named_modules():
-        if isinstance(module, AdaLoraLayer):
-            parts = name.split(".")
-            found[next(int(part) for part in parts if part.isdigit()), parts[-1]] = module
-    return found
 
 
 def ranks(model: PreTrainedModel) -> Ranks:

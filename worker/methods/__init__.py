@@ -1,0 +1,1 @@
+"""Methods of fine-tuning, each put into a model in place."""
