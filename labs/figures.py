@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from kb.text import Text
-from labs.charts import Cell, Grid, PlotPoint, Role, Series, bar_chart, heat_map, line_chart, scatter_chart
+from labs.charts import Better, Cell, Grid, PlotPoint, Role, Series, bar_chart, heat_map, line_chart, scatter_chart
 from labs.declaration import Chart, Lab, Metric
 from labs.models import Run
 from labs.numbers import format_unit
@@ -137,25 +137,30 @@ def _scatter(
         name_title=str(chart.x_title) or chart.x,
         log_x=chart.log_x,
         log_y=chart.log_y,
-        better=(x_metric.better, y_metric.better) if x_metric.better and y_metric.better else None,
+        better=better_of(x_metric, y_metric),
         apart=is_comparison,
         y_line=y_line,
     )
 
 
+def better_of(x: Metric, y: Metric) -> tuple[Better, Better] | None:
+    """In which direction two metrics are better, where both say so: only then is there a front."""
+    return (x.better, y.better) if x.better and y.better else None
+
+
 def _mark(chart: Chart, result: Result, x: Summary, *, with_series: bool) -> PlotPoint:
-    """A named point; an interval that reaches below the zero of a logarithmic axis stands in the table only."""
+    """A named point."""
     place, y = result.settings[chart.x], result.interval
     name = str(chart.x_titles.get(place, place))
     if with_series and chart.series:
         name += f" · {_series_title(chart, result.settings[chart.series])}"
-    x_low, x_high = _drawn_ends(x, log=chart.log_x)
-    low, high = _drawn_ends(y, log=chart.log_y)
+    x_low, x_high = drawn_ends(x, log=chart.log_x)
+    low, high = drawn_ends(y, log=chart.log_y)
     return PlotPoint(x.mean, y.mean, low, high, x_low, x_high, name)
 
 
-def _drawn_ends(found: Summary, *, log: bool) -> tuple[float | None, float | None]:
-    """Nothing, too, where all seeds agree (a count)."""
+def drawn_ends(found: Summary, *, log: bool) -> tuple[float | None, float | None]:
+    """The ends of an interval; none where all seeds agree (a count), or where it leaves a logarithmic axis."""
     if found.low == found.high or (log and found.low is not None and found.low <= 0):
         return None, None
     return found.low, found.high

@@ -36,6 +36,7 @@ from labs.queries import (
 )
 from labs.schema import CheckSource
 from labs.services import LimitReached, Request, findings_of_runs, run_cancel, run_evidence, run_submit, run_twin
+from labs.tradeoff import metrics_in, tradeoff_figure
 from labs.waiting import Site
 
 # htmx stops polling when a response carries this status.
@@ -124,19 +125,26 @@ def runs(request: SignedInRequest) -> HttpResponse:
 @require_safe
 @login_required
 def compare(request: SignedInRequest) -> HttpResponse:
-    """`?run=12&run=15`: runs of one lab beside each other."""
+    """`?run=12&run=15`: runs of one lab beside each other; `&x=…&y=…` draws two of their metrics."""
     try:
         found = runs_to_compare(request.user, request.GET.getlist("run"))
     except NotComparable as e:
         messages.error(request, str(e))
         return redirect("labs-runs")
     lab = found[0].lab
+    table = result_rows(lab, found)
+    axes = {metric.name: metric for metric in metrics_in(table)}
+    x, y = axes.get(request.GET.get("x", "")), axes.get(request.GET.get("y", ""))
     context = {
         "lab": lab,
         "runs": found,
         "figures": comparison_figures(lab, found),
         "parameters": parameter_rows(found),
-        "table": result_rows(lab, found),
+        "table": table,
+        "axes": axes.values(),
+        "x": x,
+        "y": y,
+        "tradeoff": tradeoff_figure(lab, found, x, y) if x and y else None,
     }
     return render(request, "labs/compare.html", context)
 

@@ -94,6 +94,36 @@ def test_curves_are_overlaid(as_alice, alice):
     assert all(f"Run {run.pk} · rank r = 8 · α = 2r" in html for run in runs)
 
 
+def with_tradeoff(client, x: str, y: str, *runs: Run) -> str:
+    response = client.get("/runs/compare/", {"run": [run.pk for run in runs], "x": x, "y": y})
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_any_two_results_are_drawn_against_each_other(as_alice, alice):
+    runs = [with_losses(make_run(alice), 1.0, 1.2), with_losses(make_run(alice), 2.0)]
+    for run in runs:
+        for rank in (1, 8, 64):
+            add_values(run, "trainable_parameters", f"rank={rank},scaling=double", 1000 * rank)
+    html = with_tradeoff(as_alice, "trainable_parameters", "validation_loss", *runs)
+    assert "(trained facts, held-out phrasing) against Trainable parameters" in html
+    assert html.count('class="front"') == 3  # a run each, and the legend
+    assert f"Run {runs[1].pk} · rank r = 8 · α = 2r" in html
+    assert '<option value="validation_loss" selected>' in html
+
+
+@pytest.mark.parametrize(("x", "y"), [("", ""), ("no_such", "validation_loss"), ("validation_loss", "unseen_loss")])
+def test_without_two_results_of_a_point_there_is_nothing_to_draw(as_alice, alice, x, y):
+    first, second = with_losses(make_run(alice), 1.0), add_values(make_run(alice), "unseen_loss", "rank=1", 2.0)
+    html = with_tradeoff(as_alice, x, y, first, second)
+    assert "Two results against each other" in html
+    assert ("No point of these runs has both results." in html) == (y == "unseen_loss")
+
+
+def test_runs_without_results_offer_nothing_to_draw(as_alice, alice):
+    assert "Two results against each other" not in compared(as_alice, make_run(alice), make_run(alice))
+
+
 def test_what_differs_in_the_parameters_comes_first(as_alice, alice):
     first = make_run(alice)
     second = make_run(alice, params=first.params | {"steps": 7}, seeds=[3])
