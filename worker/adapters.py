@@ -19,7 +19,7 @@ class Adapter:
     """What decides an adapter before training. `target_modules` is "all-linear" or names joined by commas."""
 
     rank: int
-    alpha: int
+    alpha: float  # PEFT asks for a whole number and takes any; a scale that follows a root needs others
     target_modules: str
     seed: int  # of A's random initialisation; B starts at zero
     use_rslora: bool = False  # divide alpha by the root of the rank (Kalajdzievski 2023)
@@ -37,7 +37,7 @@ def add_adapter(base: PreTrainedModel, adapter: Adapter) -> PeftModel:
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=adapter.rank,
-        lora_alpha=adapter.alpha,
+        lora_alpha=adapter.alpha,  # type: ignore[arg-type]
         target_modules=names if names == "all-linear" else names.split(","),
         use_rslora=adapter.use_rslora,
     )
