@@ -11,13 +11,12 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from worker.context import Point, RunContext
-from worker.training.config import TrainingConfig
+from worker.training.config import WARMUP_STEPS, TrainingConfig
 from worker.training.examples import FactExamples
 from worker.training.loss import evaluate
 from worker.training.packed import Configuration, Trained
 from worker.training.sweep import Method, calibrate, train_configurations
 
-WARMUP_STEPS = 4
 # Trained together. More are hardly quicker on a CPU, hold more memory, and are lost together when a run is killed.
 PACK = 6
 
