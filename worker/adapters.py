@@ -23,6 +23,7 @@ class Adapter:
     target_modules: str
     seed: int  # of A's random initialisation; B starts at zero
     use_rslora: bool = False  # divide alpha by the root of the rank (Kalajdzievski 2023)
+    dropout: float = 0.0  # of the input of A, while training
 
     @property
     def scale(self) -> float:
@@ -40,6 +41,7 @@ def add_adapter(base: PreTrainedModel, adapter: Adapter) -> PeftModel:
         lora_alpha=adapter.alpha,  # type: ignore[arg-type]
         target_modules=names if names == "all-linear" else names.split(","),
         use_rslora=adapter.use_rslora,
+        lora_dropout=adapter.dropout,
     )
     return get_peft_model(base, config)
 

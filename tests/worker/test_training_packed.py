@@ -115,6 +115,12 @@ def test_what_cannot_be_packed_is_refused(base, change):
             train_packed(base, EXAMPLES, [other, other])
 
 
+def test_dropout_is_refused_because_rows_would_not_be_what_they_are_alone(base):
+    dropped = replace(CONFIGURATIONS[0], adapter=replace(CONFIGURATIONS[0].adapter, dropout=0.1))
+    with pytest.raises(ValueError, match="no dropout"):
+        train_packed(base, EXAMPLES, [CONFIGURATIONS[0], dropped])
+
+
 def test_the_product_and_its_gradients_are_those_of_autograd():
     """In float64, two groups of ranks 2 and 3 on one layer with a bias."""
     torch.manual_seed(0)

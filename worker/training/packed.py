@@ -242,5 +242,7 @@ def check_packable(configurations: Sequence[Configuration]) -> None:
         training = configuration.training
         if any(getattr(training, name) != getattr(first, name) for name in SHARED):
             raise ValueError(f"Invalid configurations: packed ones share {', '.join(SHARED)}")
+        if configuration.adapter.dropout:
+            raise ValueError("Invalid configurations: packed training has no dropout")
     if first.accumulation > 1 or first.packed_length or first.precision != "float32" or first.gradient_checkpointing:
         raise ValueError("Invalid configurations: packed training has padded float32 batches in one part")
