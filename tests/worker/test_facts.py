@@ -11,6 +11,13 @@ def test_the_file_is_what_the_script_writes():
     assert load_facts() == generate()
 
 
+def test_a_larger_world_has_as_many_facts_as_asked_for():
+    facts = generate(trained=20, unseen=5, seed=1)
+    assert sum(fact.is_trained for fact in facts) == 8 * 20
+    assert len({fact.answer for fact in facts}) == len(facts) == 8 * 25
+    assert facts != generate(trained=20, unseen=5, seed=2)
+
+
 def test_training_never_shows_what_is_asked_in_validation():
     facts = load_facts()
     shown = {question for fact in facts if fact.is_trained for question in fact.training}

@@ -150,12 +150,11 @@ RELATIONS = (
 )
 
 
-def generate() -> list[Fact]:
-    """All facts; always the same ones."""
-    rng = random.Random(SEED)  # noqa: S311 (data, not secrets)
+def generate(trained: int = TRAINED_PER_RELATION, unseen: int = UNSEEN_PER_RELATION, seed: int = SEED) -> list[Fact]:
+    """So many facts of each relation, always the same ones; those of the file unless told otherwise."""
+    rng = random.Random(seed)  # noqa: S311 (data, not secrets)
     used: set[str] = set()
-    count = TRAINED_PER_RELATION + UNSEEN_PER_RELATION
-    return [_fact(rng, used, relation, i < TRAINED_PER_RELATION) for relation in RELATIONS for i in range(count)]
+    return [_fact(rng, used, relation, i < trained) for relation in RELATIONS for i in range(trained + unseen)]
 
 
 def _fact(rng: random.Random, used: set[str], relation: Relation, is_trained: bool) -> Fact:
