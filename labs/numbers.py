@@ -30,6 +30,7 @@ WORD_UNITS = {
     "weights": gettext_noop("weights"),
     "dimensions": gettext_noop("dimensions"),
     "examples": gettext_noop("examples"),
+    "steps": gettext_noop("steps"),
     "pairs": gettext_noop("pairs"),
 }
 
