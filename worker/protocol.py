@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 # A plain file name with a suffix that is safe to keep and to serve: no folder, no "..", nothing hidden.
 ArtifactName = Annotated[
-    str, Field(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.(json|csv|safetensors|svg|png|md)$")
+    str, Field(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.(json|csv|safetensors|svg|png|md|zip)$")
 ]
 Key = Annotated[str, Field(max_length=200)]  # see labs.points
 # A message to the reader, see labs.reasons.

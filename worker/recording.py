@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -30,12 +31,13 @@ class RunFailed(RuntimeError):
 class Recorder:
     """Gathers the events of a run."""
 
-    def __init__(self, on_progress: Callable[[str], None]) -> None:
+    def __init__(self, on_progress: Callable[[str], None], keep: Path | None = None) -> None:
         self.points: list[PointEvent] = []
         self.artifacts: list[ArtifactRecord] = []
         self.environment: dict[str, Any] = {}
         self.durations: dict[str, float] = {}
         self._on_progress = on_progress
+        self._keep = keep
 
     def write(self, event: Event) -> None:
         match event:
@@ -49,13 +51,16 @@ class Recorder:
                 path = Path(event.path)
                 size, digest = path.stat().st_size, sha256(path)
                 self.artifacts.append(ArtifactRecord(name=event.name, bytes=size, sha256=digest))
+                if self._keep:
+                    self._keep.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(path, self._keep / event.name)
             case DoneEvent():
                 self.durations = event.durations
 
 
-def record_run(request: Request, on_progress: Callable[[str], None]) -> RunRecord:
-    """The sealed record of a run of that request; RunFailed when there is none."""
-    recorder = Recorder(on_progress)
+def record_run(request: Request, on_progress: Callable[[str], None], keep: Path | None = None) -> RunRecord:
+    """The sealed record of a run of that request; RunFailed when there is none. The run's files go to `keep`."""
+    recorder = Recorder(on_progress, keep)
     with tempfile.TemporaryDirectory(prefix="proofdeck-") as scratch:
         job = Job(
             lab=request.lab.slug,

@@ -6,12 +6,13 @@ from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from labs.catalog.dora_directions import METHODS, DoraDirectionsParameters, Method
 from worker.context import Point, RunContext
+from worker.keeping import keep_adapter
 from worker.training.config import TrainingConfig
 from worker.training.examples import FactExamples, encode_facts
 from worker.training.loop import train
@@ -61,7 +62,7 @@ def measure(comparison: Comparison, point: Point, method: Method) -> None:
     """Train by one method from a fresh base, and log how its weights moved."""
     params = comparison.params
     model = comparison.lab.model(params.model)
-    prepare(model, params, method, point.seed)
+    adapted = prepare(model, params, method, point.seed)
     config = TrainingConfig(
         steps=params.steps,
         batch_size=params.batch_size,
@@ -78,15 +79,17 @@ def measure(comparison: Comparison, point: Point, method: Method) -> None:
 
     train(model, comparison.examples.training, config, after_update=record)
     point.log("validation_loss", evaluate(model, comparison.examples.validation).loss)
+    if adapted:
+        keep_adapter(comparison.lab, point, adapted, model=params.model)
     log_changes(comparison.lab, point.seed, method, found)
     keep(comparison.lab, point.seed, method, found)
 
 
-def prepare(model: PreTrainedModel, params: DoraDirectionsParameters, method: Method, seed: int) -> None:
-    """Make trainable what the method trains, in place."""
+def prepare(model: PreTrainedModel, params: DoraDirectionsParameters, method: Method, seed: int) -> PeftModel | None:
+    """Make trainable what the method trains, in place; gives the adapter, where that is one."""
     if method == "full":
         model.requires_grad_(True)
-        return
+        return None
     torch.manual_seed(seed)
     config = LoraConfig(
         task_type="CAUSAL_LM",
@@ -95,7 +98,7 @@ def prepare(model: PreTrainedModel, params: DoraDirectionsParameters, method: Me
         target_modules=module_names(params),
         use_dora=method == "dora",
     )
-    get_peft_model(model, config)
+    return get_peft_model(model, config)
 
 
 def module_names(params: DoraDirectionsParameters) -> list[str]:

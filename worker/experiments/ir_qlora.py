@@ -14,8 +14,9 @@ from labs.catalog.ir_qlora import AIMS, METHODS, Aim, IrQloraParameters, Method
 from worker.adapters import Adapter, add_adapter
 from worker.calibration import Shifts, code_entropy, quantise_shifted, search_shifts
 from worker.context import Point, RunContext
-from worker.elastic import connect, strengths
+from worker.elastic import connect, fold, strengths
 from worker.experiments.quantisation_error import embedding
+from worker.keeping import keep_adapter
 from worker.quantisation import Quantised, four_bit_block, layer_linears, quantise, stored_bytes
 from worker.training.config import usual_config
 from worker.training.examples import FactExamples, encode_facts
@@ -226,6 +227,8 @@ def measure_training(study: Study, point: Point, method: Method) -> None:
             down, up = strengths(adapted)
             point.log("strength_down", down)
             point.log("strength_up", up)
+        if method == "iec":
+            keep_adapter(study.lab, point, fold(adapted), model=params.model, base="nf4")
     except Diverged:
         point.log("diverged", 1)
         return

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from labs.catalog.qlora_train import METHODS, Method, QloraTrainParameters
 from worker.adapters import Adapter, adapter_weights, add_adapter
 from worker.context import Point, RunContext
+from worker.keeping import Base, keep_adapter
 from worker.quantisation import from_four_bit, layer_linears, model_tensors, stored_bytes, to_four_bit
 from worker.training.config import TrainingConfig, usual_config
 from worker.training.examples import Batch, FactExamples, collate, encode_facts
@@ -21,6 +22,7 @@ from worker.training.optimizer import make_optimizer
 from worker.training.outcomes import Diverged
 
 REFERENCE: Method = "lora-float32"
+KEPT: dict[Method, Base] = {"lora-float32": "float32", "qlora": "nf4"}  # adapters, and the base of each
 WARMUP_PASSES = 2  # first steps choose kernels and fill caches
 TIMING_RATE = 1e-9  # timed steps hardly move the adapter, so none of them can diverge
 MB = 1e6
@@ -87,6 +89,8 @@ def measure_training(study: Study, point: Point, method: Method) -> None:
         train(base, study.examples.training, config, lambda step, loss: point.log("loss", loss, step=step))
         point.log("diverged", 0)
         point.log("validation_loss", evaluate(base, study.examples.validation).loss)
+        if method in KEPT:
+            keep_adapter(study.lab, point, adapted, model=study.params.model, base=KEPT[method])
     except Diverged:
         point.log("diverged", 1)
         return

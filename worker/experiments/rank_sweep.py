@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from labs.catalog.rank_sweep import RankSweepParameters, configurations
 from worker.adapters import Adapter, add_adapter, save_adapter, trainable_parameters
 from worker.context import Point, RunContext
+from worker.keeping import keep_adapter
 from worker.training.checkpoint import Checkpoints
 from worker.training.config import usual_config
 from worker.training.examples import FactExamples, encode_facts
@@ -87,6 +88,7 @@ def measure(sweep: Sweep, point: Point, adapter: Adapter) -> None:
     point.log("unseen_loss", evaluate(sweep.model, sweep.examples.unseen).loss)
     with tempfile.TemporaryDirectory(dir=sweep.lab.scratch) as folder:
         point.log("adapter_bytes", save_adapter(peft_model, Path(folder)).stat().st_size)
+    keep_adapter(sweep.lab, point, peft_model, model=params.model)
     peft_model.unload()
 
 

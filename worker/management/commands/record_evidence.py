@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -23,6 +24,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("slug", help="the lab, as list_labs names it")
         parser.add_argument("--preset", choices=PRESETS, default="standard")
+        parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where to put the files that the run keeps")
         parser.add_argument("--json", action="store_true", help="print the document as well")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -30,7 +32,7 @@ class Command(BaseCommand):
             raise CommandError("Evidence names the commit that made it: commit your changes first.")
         try:
             request = run_request(lab_slug=options["slug"], preset=options["preset"])
-            record = record_run(request, self.stderr.write)
+            record = record_run(request, self.stderr.write, keep=options["keep"])
         except (UnknownLab, ParameterErrors, RunFailed) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:

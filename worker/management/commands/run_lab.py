@@ -3,6 +3,7 @@
 import json
 import sys
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -25,17 +26,18 @@ class Command(BaseCommand):
         parser.add_argument("--params", default="{}", metavar="JSON", help="parameters, laid over the preset's")
         parser.add_argument("--preset", choices=PRESETS, default="quick")
         parser.add_argument("--seeds", metavar="0,1,2", help="instead of the preset's")
+        parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where to put the files that the run keeps")
         parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             request = run_request(
                 lab_slug=options["slug"],
-                params=_json(options["params"]),
+                params=json_of(options["params"]),
                 preset=options["preset"],
-                seeds=_seeds(options["seeds"]),
+                seeds=seeds_of(options["seeds"]),
             )
-            record = record_run(request, self.stderr.write)
+            record = record_run(request, self.stderr.write, keep=options["keep"])
         except (UnknownLab, ParameterErrors) as error:
             raise CommandError(str(error)) from error
         except RunFailed as error:
@@ -46,14 +48,14 @@ class Command(BaseCommand):
         self.stdout.write(to_json(record) if options["json"] else as_table(record), ending="")
 
 
-def _json(text: str) -> Any:
+def json_of(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
         raise CommandError(f"--params is not JSON: {error}") from error
 
 
-def _seeds(text: str | None) -> list[int] | None:
+def seeds_of(text: str | None) -> list[int] | None:
     if text is None:
         return None
     try:
