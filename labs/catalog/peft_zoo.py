@@ -22,7 +22,7 @@ from labs.formulas.variants import (
     prompt_parameters,
     vera_parameters,
 )
-from labs.shared import NATS, Alpha, BatchSize, LanguageModel, different
+from labs.shared import DIVERGED, NATS, VALIDATION_LOSS, Alpha, BatchSize, LanguageModel, different
 
 MethodName = Literal[
     "lora",
@@ -203,7 +203,6 @@ class PeftZooParameters(Parameters):
 
 
 METHOD = Text(en="method", zh="方法")
-LOSS_TITLE = Text(en="Loss on held-out phrasings", zh="换一种问法时的损失")
 
 
 def _pareto(title: Text, against: str, *, log_x: bool = True) -> Chart:
@@ -262,7 +261,7 @@ LAB = Lab(
     ),
     parameters=PeftZooParameters,
     metrics=(
-        Metric("validation_loss", LOSS_TITLE, NATS, better="lower"),
+        VALIDATION_LOSS,
         Metric(
             "prose_change",
             Text(en="Forgetting: rise of the loss on prose", zh="遗忘：散文损失的上升"),
@@ -310,7 +309,7 @@ LAB = Lab(
             "nats per token",
             better="lower",
         ),
-        Metric("diverged", Text(en="Diverged (1: yes)", zh="发散（1：是）"), "", better="lower"),
+        DIVERGED,
         Metric(
             "choice_loss",
             Text(en="Loss that the learning rate is chosen by", zh="选择学习率所依据的损失"),
