@@ -17,9 +17,8 @@ up:
 	@$(BOOTSTRAP)
 	@$(PYTHON) manage.py up $(ARGS)
 
-# Two processes with one torch thread each take 0.4 of the time of two that share both cores. Real weights and the
-# browser run alone, and so do the faults, which look for orphans on the whole machine; other tests of real servers
-# mostly wait, so two of their files run side by side.
+# Two processes with one torch thread each take 0.4 of the time of two that share both cores. The faults run on both
+# stacks side by side, because most of the time they wait; nothing that computes runs beside them.
 test:
 	@$(BOOTSTRAP) --dev
 	@$(PYTHON) -m worker.models prepare smollm2-135m minilm-l6
@@ -27,8 +26,8 @@ ifdef ARGS
 	$(PYTHON) -m pytest $(ARGS)
 else
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile
-	$(PYTHON) -m pytest -m slow tests/browser tests/worker tests/faults
-	$(PYTHON) -m pytest -m slow -n 2 --dist loadfile --ignore tests/browser --ignore tests/worker --ignore tests/faults
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest tests/faults -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m slow -n 2 --dist loadgroup --ignore tests/faults
 endif
 
 bench:

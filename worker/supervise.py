@@ -22,7 +22,7 @@ from worker.usage import MB, folder_size, group_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", "worker.child")
-KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+KEPT_VARIABLES = ["PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"]
 POLL_SECONDS = 0.25  # how late a cancellation may be noticed
 GRACE_SECONDS = 1.0  # between asking and killing
 LOG_LINES = 200

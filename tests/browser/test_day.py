@@ -14,7 +14,7 @@ from tests.browser.answers import fill_answer, press_on, tab_to, type_answer
 from tests.interview.openai_server import Grader, running_grader
 from tests.stack.processes import Stack, running_stack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("test_day")]
 
 NEW, DUE, QUESTIONS = 5, 10, 4
 

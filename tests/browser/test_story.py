@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import sign_in
 from tests.stack.processes import Stack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("test_story")]
 
 # Generous: how long a quick run takes is for the benchmark to say, not for a test on a busy machine.
 QUICK_RUN_MS = 600_000

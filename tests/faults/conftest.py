@@ -62,3 +62,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.slow)
+            # Each stack is started once, and they run beside each other: most of the time they wait.
+            item.add_marker(pytest.mark.xdist_group("servers" if "server_site" in item.nodeid else "embedded"))

@@ -98,7 +98,7 @@ class Site:
 
     def children(self) -> list[psutil.Process]:
         """The processes of runs."""
-        return [process for process in psutil.process_iter() if _is_child(process)]
+        return [process for process in marked(self.environment[MARKER]) if _is_child(process)]
 
     def kill_worker(self, name: str) -> None:
         self.processes[name].kill()
@@ -168,6 +168,6 @@ class Site:
 
 def _is_child(process: psutil.Process) -> bool:
     try:
-        return STUB in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+        return STUB in process.cmdline()
     except psutil.Error:
         return False

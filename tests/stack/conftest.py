@@ -46,3 +46,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.slow)
+            # Tests of one stack stay in one process, so that it is started once.
+            stacks = [name for name in ("embedded_stack", "server_stack") if name in item.nodeid]
+            item.add_marker(pytest.mark.xdist_group((stacks or [item.path.stem])[0]))
