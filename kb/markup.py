@@ -171,33 +171,29 @@ def render(source: str) -> str:
     """Sanitised HTML with placeholders. Cached by a hash of the source; ValueError above MAX_SOURCE characters."""
     if len(source) > MAX_SOURCE:
         raise ValueError(f"Text of {len(source)} characters; allowed: {MAX_SOURCE}")
-    key = cache_key(digest_of(source))
+    key = digest_of(source)
     html: str | None = cache.get(key)
-    if html is None:
+    if not html:
         html = _sanitise(_markdown().convert(VARIABLE.sub(variable_name, source)))
         cache.set(key, html)
     return html
 
 
 def digest_of(source: str) -> str:
-    """Two texts of the same digest have the same HTML."""
-    return hashlib.sha256(f"{RENDERER_VERSION}:{source}".encode()).hexdigest()
-
-
-def cache_key(digest: str) -> str:
-    return f"markup:{digest}"
+    """Names the HTML of a text, in the cache and in the database: two of the same digest have the same."""
+    return hashlib.sha256(f"markup {RENDERER_VERSION}:{source}".encode()).hexdigest()
 
 
 def kept_html(sources: Iterable[str]) -> dict[str, str]:
-    """HTML by source: what the cache holds, and in one query what the database does."""
+    """HTML by source, from the cache or else from the database in one query; empty for a text that is not kept."""
     digests = {digest_of(source): source for source in sources}
-    cached = cache.get_many(map(cache_key, digests))
-    found = {source: cached.get(cache_key(digest)) for digest, source in digests.items()}
-    missing = [digest for digest, source in digests.items() if found[source] is None]
-    for digest, html in Rendering.objects.filter(digest__in=missing).values_list("digest", "html"):
-        cache.set(cache_key(digest), html)
-        found[digests[digest]] = html
-    return {source: html for source, html in found.items() if html is not None}
+    found: dict[str, str] = cache.get_many(digests)
+    if missing := digests.keys() - found.keys():
+        kept = dict(Rendering.objects.filter(digest__in=missing).values_list("digest", "html"))
+        read = {digest: kept.get(digest, "") for digest in missing}
+        cache.set_many(read)
+        found |= read
+    return {digests[digest]: html for digest, html in found.items()}
 
 
 # --- step two ---------------------------------------------------------------------------------------------------------

@@ -80,3 +80,10 @@ def test_what_is_kept_is_what_rendering_gives(tree):
     found = kept_html([source])
     cache.clear()
     assert found == {source: render(source)}
+
+
+def test_what_is_not_kept_is_looked_for_once(django_assert_num_queries):
+    Resolver("en").prepare(["New *text*"])
+    with django_assert_num_queries(0):
+        Resolver("en").prepare(["New *text*"])
+    assert Resolver("en").html("New *text*") == "<p>New <em>text</em></p>"
