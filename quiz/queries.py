@@ -10,7 +10,7 @@ from kb.markup import Resolver
 from kb.models import Status, Topic
 from kb.text import active_language, pick
 from quiz.models import Attempt, Question
-from quiz.texts import question_texts
+from quiz.texts import parts_of, question_texts
 
 
 def root_questions() -> QuerySet[Question]:
@@ -62,7 +62,7 @@ def attempt_for_user(user: User, attempt_id: int) -> Attempt:
 def resolver_for_question(question: Question) -> Resolver:
     """A resolver that knows all chips of the question, its rubric, choices and follow-ups' prompts."""
     resolver = Resolver(active_language())
-    texts = list(question_texts(question, resolver.language))
+    texts = list(question_texts(question, resolver.language, parts_of(question)))
     texts += [pick(child, field) for child in question.follow_ups.all() for field in ("prompt", "when")]
     resolver.prepare(texts)
     return resolver

@@ -1,30 +1,30 @@
 """The Markdown of questions as their pages show it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.db.models import QuerySet
 
 from kb.text import LANGUAGES, Language, Text, pick
 from quiz.grading import GAP
-from quiz.models import Question
+from quiz.models import Choice, Question, RubricPoint
 
 # The Markdown fields of a question that its answer page shows.
 ANSWER_FIELDS = ("prompt", "short", "answer", "mistakes")
-# What belongs to a question and has texts of its own.
-PARTS = ("rubric", "choices")
 
 
-def question_texts(question: Question, language: Language, parts: Collection[str] = PARTS) -> Iterator[str]:
-    """Of the question itself and of these parts."""
+def question_texts(question: Question, language: Language, parts: Sequence[RubricPoint | Choice]) -> Iterator[str]:
+    """Of the question itself and of these parts of it."""
     yield from (pick(question, field, language) for field in ANSWER_FIELDS)
-    if "rubric" in parts:
-        yield from (pick(point, "text", language) for point in question.rubric.all())
-    if "choices" in parts:
-        for choice in question.choices.all():
-            yield from (pick(choice, "text", language), pick(choice, "feedback", language))
+    yield from (pick(part, "text", language) for part in parts)
+    yield from (pick(part, "feedback", language) for part in parts if isinstance(part, Choice))
     yield from (Text(**step).in_language(language) for step in question.spec.get("steps", []))
     yield cloze_text(question.spec, language)
+
+
+def parts_of(question: Question) -> list[RubricPoint | Choice]:
+    """Of any kind."""
+    return [*question.rubric.all(), *question.choices.all()]
 
 
 def cloze_text(spec: dict[str, Any], language: Language) -> str:
@@ -40,7 +40,7 @@ def numbered_gaps(text: str) -> str:
 
 def all_texts(questions: QuerySet[Question]) -> Iterator[str]:
     """What can be rendered before somebody asks for it; drawn numbers are new each time."""
-    for question in questions.prefetch_related(*PARTS):
+    for question in questions.prefetch_related("rubric", "choices"):
         for language in LANGUAGES:
-            yield from question_texts(question, language)
+            yield from question_texts(question, language, parts_of(question))
             yield pick(question, "when", language)

@@ -7,20 +7,24 @@ order and stops at the day's limit, so that the time does not grow with the numb
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib.auth.models import User
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
+from django.db.models import Model
 from django.utils import timezone
 
-from quiz.models import Card, StudySettings
+from kb.models import Topic
+from quiz.models import Card, OwnCard, Question, StudySettings
 from quiz.review.days import day_of, tomorrow_start
 
 # A card in learning may come this much early when nothing else is left.
 LEARN_AHEAD = timedelta(minutes=20)
 # Cards in learning, or put on today's list, that are counted at most; nobody has that many at a time.
 MAX_COUNTED = 1000
+
+Row = TypeVar("Row", bound=Model)
 
 DONE = "SELECT new, young, mature FROM quiz_daytally WHERE owner_id = %s AND day = %s"
 # The chosen topics; none means all of them.
@@ -126,8 +130,7 @@ class Queue:
         due, new = self.wanted.first or self.review.first, self.new.first
         planned = new or due if self._is_turn_of_new() else due or new
         found = self.learning.first or planned or self.ahead.first
-        # An own card's text is read on demand: it would be joined for all the questions too.
-        return next(iter(Card.objects.select_related("question__topic").filter(pk=found)), None) if found else None
+        return _card(found) if found else None
 
     def _is_turn_of_new(self) -> bool:
         """Whether the day's new cards lag behind its reviews; so they are spread evenly among them."""
@@ -135,6 +138,22 @@ class Queue:
         total = graded + self.counts.new + self.counts.review
         new = self.done.new + self.counts.new
         return bool(self.counts.new) and self.done.new < (graded + 1) * new // total
+
+
+def _card(pk: int) -> Card:
+    """With what it asks."""
+    card = _row(Card, pk)
+    if card.question_id:
+        card.question = _row(Question, card.question_id)
+        card.question.topic = _row(Topic, card.question.topic_id)
+    elif card.own_card_id:
+        card.own_card = _row(OwnCard, card.own_card_id)
+    return card
+
+
+def _row(model: type[Row], pk: int) -> Row:
+    sql = f"SELECT * FROM {model._meta.db_table} WHERE id = %s"  # noqa: S608 (the name of a table)
+    return model._default_manager.raw(sql, [pk])[0]
 
 
 def due_today(user: User) -> Counts:

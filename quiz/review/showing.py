@@ -1,24 +1,32 @@
 """A card as the review shows it: front, back, and the four buttons with the interval that each leads to."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Prefetch, prefetch_related_objects
+from django.db.models import prefetch_related_objects
 
 from kb.markup import Resolver
 from kb.models import Point
 from kb.text import active_language
 from quiz.asking import Asked, Assessment, ask, assess
 from quiz.forms import AnswerForm, answer_form
-from quiz.models import Attempt, Card, Question, Scheduling
+from quiz.models import Attempt, Card, Question, RubricPoint, Scheduling
 from quiz.review.scheduling import RATINGS, preview
 from quiz.review.states import CardState
 from quiz.texts import question_texts
 
-# What a page needs of a question, by its kind, besides the texts.
-NEEDED = {Question.SINGLE: ["choices"], Question.MULTI: ["choices"], Question.OPEN: ["rubric"]}
+# A page must be there at once, and to compile a queryset takes twice as long as to read so few rows.
+RUBRIC = "SELECT * FROM quiz_rubricpoint WHERE question_id = %s ORDER BY position"
+POINTS = """
+    SELECT point.id, point.slug, point.title_en, point.title_zh FROM quiz_question_points link
+    JOIN kb_point point ON point.id = link.point_id JOIN kb_topic topic ON topic.id = point.topic_id
+    WHERE link.question_id = %s ORDER BY topic.position, point.position, point.slug
+"""
+
+GRADED_BY_CHOICE = (Question.SINGLE, Question.MULTI)
 
 # From this score on an answer that is not all right suggests "hard" instead of "again".
 HALF_RIGHT = 0.5
@@ -43,6 +51,8 @@ class Shown:
     form: AnswerForm | None = None
     attempt: Attempt | None = None
     assessment: Assessment | None = None
+    rubric: Sequence[RubricPoint] = ()
+    points: Sequence[Point] = ()  # with slug and title alone
 
     @property
     def question(self) -> Question | None:
@@ -66,34 +76,37 @@ class Shown:
         """Knows all chips of the card, one query a kind."""
         resolver = Resolver(active_language())
         if self.question:
-            parts = NEEDED.get(self.question.kind, [])
-            resolver.prepare(question_texts(self.question, resolver.language, parts))
+            choices = self.question.choices.all() if self.question.kind in GRADED_BY_CHOICE else []
+            resolver.prepare(question_texts(self.question, resolver.language, [*self.rubric, *choices]))
         return resolver
 
     def context(self) -> dict[str, Any]:
         """What templates of the quiz call these things."""
-        names = ("card", "question", "form", "asked", "attempt", "assessment")
+        names = ("card", "question", "form", "asked", "attempt", "assessment", "rubric", "points")
         return {name: getattr(self, name) for name in names} | {"resolver": self.resolver()}
 
 
-def _prefetch(question: Question) -> None:
-    points = Prefetch("points", Point.objects.only("slug", "title_en", "title_zh"))
-    prefetch_related_objects([question], points, *NEEDED.get(question.kind, []))
+def _parts(question: Question) -> dict[str, Any]:
+    """What the page shows of a question besides its own texts, in a fixed number of queries for each kind."""
+    if question.kind in GRADED_BY_CHOICE:
+        prefetch_related_objects([question], "choices")
+    rubric = RubricPoint.objects.raw(RUBRIC, [question.pk]) if question.kind == Question.OPEN else ()
+    return {"rubric": list(rubric), "points": list(Point.objects.raw(POINTS, [question.pk]))}
 
 
 def show(card: Card, token: str, *, data: object = None) -> Shown:
     """The front of a card; a parametric question draws its numbers by the token."""
     if card.question is None:
         return Shown(card, token)
-    _prefetch(card.question)
+    parts = _parts(card.question)
     asked = ask(card.question, token)
     form = answer_form(asked, data) if card.question.kind != Question.OPEN else None
-    return Shown(card, token, asked, form)
+    return Shown(card, token, asked, form, **parts)
 
 
 def show_answered(card: Card, attempt: Attempt) -> Shown:
     """The back of a card of a graded kind, beside what was answered."""
     question = attempt.question
-    _prefetch(question)
+    parts = _parts(question)
     asked = ask(question, str(attempt.token), attempt.drawn)
-    return Shown(card, str(attempt.token), asked, None, attempt, assess(asked, attempt.given))
+    return Shown(card, str(attempt.token), asked, None, attempt, assess(asked, attempt.given), **parts)
