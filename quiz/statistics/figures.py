@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
-from quiz.models import DayTally
 from quiz.plan.memory import Memory
 from quiz.review.tallies import MATURE
 from quiz.statistics.arrays import CardArrays, Floats
@@ -16,6 +16,21 @@ from quiz.statistics.arrays import CardArrays, Floats
 # Ends of the columns of intervals and stabilities, in days.
 DAY_EDGES = (1, 2, 4, 8, 15, 22, 31, 61, 91, 181, 366)
 Z95 = 1.96  # of the normal distribution, for 95 % intervals
+
+
+class Tally(NamedTuple):
+    """A day's grades: a row of `DayTally`, of which years are read at once."""
+
+    day: date
+    again: int = 0
+    hard: int = 0
+    good: int = 0
+    easy: int = 0
+    young: int = 0
+    young_passed: int = 0
+    mature: int = 0
+    mature_passed: int = 0
+    milliseconds: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,7 +140,7 @@ def masteries(cards: CardArrays, recall: Floats, new: Mapping[int, int]) -> list
 # Days -----------------------------------------------------------------------------------------------------------------
 
 
-def answers_of(tally: DayTally) -> int:
+def answers_of(tally: Tally) -> int:
     return tally.again + tally.hard + tally.good + tally.easy
 
 
@@ -141,7 +156,7 @@ def runs_of(days: Sequence[date], today: date) -> Runs:
     return Runs(current, max(lengths.values(), default=0), recent)
 
 
-def retention_by_month(tallies: Sequence[DayTally], *, months: int, today: date) -> dict[date, tuple[Share, Share]]:
+def retention_by_month(tallies: Sequence[Tally], *, months: int, today: date) -> dict[date, tuple[Share, Share]]:
     """First of the month → young, mature, for the last months; a month without reviews is there too."""
     found = {month: [0, 0, 0, 0] for month in last_months(today, months)}
     for tally in tallies:
@@ -158,6 +173,6 @@ def last_months(today: date, months: int) -> list[date]:
     return [date(n // 12, n % 12 + 1, 1) for n in range(number - months + 1, number + 1)]
 
 
-def retention(tallies: Sequence[DayTally]) -> Share:
+def retention(tallies: Sequence[Tally]) -> Share:
     """Of the answers to cards in review, how many were recalled."""
     return Share(sum(t.young_passed + t.mature_passed for t in tallies), sum(t.young + t.mature for t in tallies))

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from kb.text import pick
-from quiz.models import DayTally, StudySettings
+from quiz.models import StudySettings
 from quiz.plan.memory import Memory
 from quiz.review.days import day_of, day_start
 from quiz.statistics.arrays import NO_TOPIC, day_number
@@ -19,6 +19,7 @@ from quiz.statistics.charts import Stack, calendar, columns
 from quiz.statistics.figures import (
     Histogram,
     Share,
+    Tally,
     answers_of,
     count_of_days,
     count_of_difficulties,
@@ -91,7 +92,7 @@ def make_page(records: Records, s: StudySettings, wish: Wish, now: datetime) -> 
 
 
 def _summary(records: Records, today: date) -> list[tuple[str, str]]:
-    tally = next((t for t in records.tallies if t.day == today), DayTally())
+    tally = next((t for t in records.tallies if t.day == today), Tally(today))
     new, seen = sum(records.new.values()), len(records.seen)
     found = [
         (f"{answers_of(tally):,}", _("answers today")),
@@ -103,7 +104,7 @@ def _summary(records: Records, today: date) -> list[tuple[str, str]]:
     return found
 
 
-def _calendar(tallies: Sequence[DayTally], year: int) -> Figure:
+def _calendar(tallies: Sequence[Tally], year: int) -> Figure:
     counts = {t.day: answers_of(t) for t in tallies if t.day.year == year}
     months = [date(year, month, 1) for month in range(1, 13)]
     rows = []
@@ -133,14 +134,14 @@ def _forecast(records: Records, s: StudySettings, today: date, ahead: int) -> Fi
     return Figure(chart, [_("Day"), _("Young"), _("Mature")], rows, text)
 
 
-def seconds_an_answer(tallies: Sequence[DayTally]) -> float | None:
+def seconds_an_answer(tallies: Sequence[Tally]) -> float | None:
     """Of the last 90 days with answers; None without any."""
     recent = tallies[-90:]
     answers = sum(answers_of(t) for t in recent)
     return sum(t.milliseconds for t in recent) / answers / 1000 if answers else None
 
 
-def _retention(tallies: Sequence[DayTally], s: StudySettings, today: date) -> Figure:
+def _retention(tallies: Sequence[Tally], s: StudySettings, today: date) -> Figure:
     months = retention_by_month(tallies, months=MONTHS, today=today)
     both = {month: Share(a.passed + b.passed, a.total + b.total) for month, (a, b) in months.items()}
     chart = columns(
@@ -163,7 +164,7 @@ def _share(share: Share) -> str:
     return f"{percent(share.value)} ({share.passed:,} / {share.total:,})"
 
 
-def _buttons(tallies: Sequence[DayTally]) -> Figure:
+def _buttons(tallies: Sequence[Tally]) -> Figure:
     names = {"again": _("Again"), "hard": _("Hard"), "good": _("Good"), "easy": _("Easy")}
     counts = {name: sum(getattr(t, name) for t in tallies) for name in names}
     total = sum(counts.values())
@@ -178,7 +179,7 @@ def _buttons(tallies: Sequence[DayTally]) -> Figure:
     return Figure(chart, [_("Button"), _("Answers"), _("Share")], rows, on_buttons(**counts))
 
 
-def _time(tallies: Sequence[DayTally], today: date, period: int) -> Figure:
+def _time(tallies: Sequence[Tally], today: date, period: int) -> Figure:
     """Minutes a day, or a month where the period is a year."""
     if period <= 31:
         keys = [today - timedelta(days=n) for n in range(period - 1, -1, -1)]

@@ -9,6 +9,7 @@ from django.db.models import Count, Max
 from kb.models import Topic
 from quiz.models import Card, DayTally, ReviewEvent
 from quiz.statistics.arrays import NO_TOPIC, CardArrays, card_arrays
+from quiz.statistics.figures import Tally
 
 # From so many studied cards on, reading them takes most of the page's time; they are kept as long as nothing happens
 # to them, and for minutes only, because a question may also move to another topic.
@@ -29,14 +30,14 @@ class Deck:
 class Records(Deck):
     """The cards, and the days."""
 
-    tallies: list[DayTally]  # by day
+    tallies: list[Tally]  # by day
     topics: dict[int, Topic]
 
 
 def records_of(user: User) -> Records:
     return Records(
         **vars(deck_of(user)),
-        tallies=list(DayTally.objects.filter(owner=user)),
+        tallies=[Tally(*row) for row in DayTally.objects.filter(owner=user).values_list(*Tally._fields)],
         topics={topic.pk: topic for topic in Topic.objects.all()},
     )
 

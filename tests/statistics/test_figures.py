@@ -8,12 +8,12 @@ from fsrs.scheduler import DEFAULT_PARAMETERS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quiz.models import DayTally
 from quiz.plan.memory import Memory
 from quiz.statistics.arrays import CardArrays
 from quiz.statistics.charts import Stack, columns, shade, shade_limits
 from quiz.statistics.figures import (
     Share,
+    Tally,
     count_of_days,
     count_of_difficulties,
     count_of_recalls,
@@ -101,9 +101,9 @@ def test_a_day_that_has_not_ended_does_not_end_a_run():
 
 def test_retention_by_month_sums_the_days_of_each():
     tallies = [
-        DayTally(day=date(2026, 3, 1), young=10, young_passed=8, mature=4, mature_passed=4),
-        DayTally(day=date(2026, 3, 2), young=10, young_passed=9),
-        DayTally(day=date(2025, 12, 31), young=3, young_passed=3),
+        Tally(day=date(2026, 3, 1), young=10, young_passed=8, mature=4, mature_passed=4),
+        Tally(day=date(2026, 3, 2), young=10, young_passed=9),
+        Tally(day=date(2025, 12, 31), young=3, young_passed=3),
     ]
     found = retention_by_month(tallies, months=3, today=TODAY)
     assert list(found) == [date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)]
