@@ -1,4 +1,4 @@
-"""How long a preset takes: this site's history where it tells, else the declaration."""
+"""How long a preset takes: this site's history where it tells, else the reference run, else the declaration."""
 
 from datetime import timedelta
 
@@ -34,6 +34,25 @@ def test_it_is_the_median_of_the_last_runs(alice, bob):
     assert quick() == Duration(10, is_measured=True)
     took(bob, 30)
     assert expected_durations([LAB])["rank-sweep", "standard"].is_measured is False
+
+
+def reference(seconds: float, **values) -> None:
+    make_run(**{"preset": "quick", "durations": {"total": seconds}, **values})
+
+
+def test_without_a_history_it_is_what_the_reference_run_took(alice):
+    reference(41.6)
+    assert quick() == Duration(42, is_measured=False)
+    took(alice, 10)
+    assert quick() == Duration(10, is_measured=True)
+
+
+@pytest.mark.parametrize(
+    "values", [{"lab_version": LAB.version + 1}, {"params": {}}, {"seeds": [7]}, {"durations": {}}], ids=str
+)
+def test_a_reference_run_of_something_else_says_nothing(values):
+    reference(1, **values)
+    assert quick() == Duration(LAB.presets["quick"].expected_seconds, is_measured=False)
 
 
 @pytest.mark.parametrize(
