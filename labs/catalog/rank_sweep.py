@@ -89,10 +89,16 @@ LAB = Lab(
     ),
     takeaway=Text(
         en="When someone says that a larger rank learned faster, ask what α was. The update is scaled by α/r, so at a "
-        "fixed learning rate a rule such as α = 2r changes the effective step along with the rank. Compare ranks only "
-        "after tuning the learning rate for each; rank is capacity, and capacity shows once the data needs it.",
+        "fixed learning rate a rule such as α = 2r changes the effective step along with the rank: with it the ranks "
+        "spread widely ([[claim:alpha-proportional-no-retuning]]), with one α for all they end close together "
+        "([[claim:rank-flat-constant-alpha]]). So the curve that seems to say that rank matters "
+        "([[claim:rank-matters]]) is made by the rule. Compare ranks only after tuning the learning rate for each; "
+        "rank is capacity, and capacity shows once the data needs it.",
         zh="有人说秩越大学得越快时，先问 α 是多少。更新量要乘以 α/r，所以在学习率固定时，像 α = 2r "
-        "这样的规则会让有效步长随秩一起变化。应当先为每个秩各自调好学习率再作比较；秩代表容量，只有数据真正需要时，容量的差别才显现出来。",
+        "这样的规则会让有效步长随秩一起变化：用它时各个秩相差很大（[[claim:alpha-proportional-no-retuning]]），"
+        "所有秩用同一个 α 时结果相近（[[claim:rank-flat-constant-alpha]]）。"
+        "所以看起来“秩很重要”的曲线（[[claim:rank-matters]]）是规则造成的。"
+        "应当先为每个秩各自调好学习率再作比较；秩代表容量，只有数据真正需要时，容量的差别才显现出来。",
     ),
     parameters=RankSweepParameters,
     metrics=(
