@@ -54,7 +54,7 @@ def _chip_label(value: float | None, claim: Claim) -> str:
     if value is None:
         return format_html('<span class="chip-value">{}</span>', title)
     shown = format_quantity(value, claim.unit)
-    return format_html('<span class="chip-value">{}</span> <span class="visually-hidden">({})</span>', shown, title)
+    return format_html('<span class="chip-value">{}</span><span class="visually-hidden"> ({})</span>', shown, title)
 
 
 def claim_chips(slugs: Iterable[str], language: Language) -> dict[str, str]:

@@ -62,8 +62,8 @@ def test_media_are_left_out_and_named(field, names):
 
 def test_chips_become_value_and_verdict():
     chip = (
-        '<a class="chip chip-refuted" href="/claims/x/" title="S"><span class="chip-value">1</span> '
-        '<span class="visually-hidden">(refuted)</span></a>'
+        '<a class="chip chip-refuted" href="/claims/x/" title="S"><span class="chip-value">1</span>'
+        '<span class="visually-hidden"> (refuted)</span></a>'
     )
     assert to_anki(chip, "https://host") == '<a class="chip chip-refuted" href="https://host/claims/x/">1 (refuted)</a>'
     assert to_anki(chip) == "1 (refuted)"
