@@ -16,7 +16,6 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from kb.models import Topic
-from kb.renderings import renderings_rebuild
 from quiz.models import Card, DayTally, OwnCard, Question, ReviewEvent, RubricPoint, StudySettings
 from quiz.review.days import day_of
 from quiz.review.services import settings_change
@@ -46,7 +45,6 @@ def build(*, questions: int = QUESTIONS, cards: int = CARDS, events: int = EVENT
         days = _copy_logs(made, models, events, settings)
         tallies = [DayTally(owner=user, day=day, **{name: n[name] for name in COUNTS}) for day, n in days.items()]
         DayTally.objects.bulk_create(tallies)
-    renderings_rebuild()
     return user
 
 
