@@ -24,7 +24,7 @@ class QadParameters(Parameters):
     alpha: Alpha = 16
     target_modules: TargetModules = "all-linear"
     steps: Steps = explained(
-        16,
+        12,
         Text(
             en="Optimiser steps, the same data in the same order for both trainings.",
             zh="优化步数；两种训练的数据及顺序相同。",
@@ -33,7 +33,7 @@ class QadParameters(Parameters):
     batch_size: BatchSize = 8
     learning_rate: LearningRate = 1e-3
     passages: Annotated[int, Field(ge=1, le=48)] = parameter(
-        16,
+        8,
         Text(en="Passages", zh="段落数"),
         Text(
             en="Held-out passages of prose that the student is compared on, out of 48.",
@@ -139,8 +139,8 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=120),
-        "standard": Preset({"steps": 40, "passages": 48}, seeds=(0, 1, 2), expected_seconds=600),
+        "quick": Preset({}, seeds=(0,), expected_seconds=110),
+        "standard": Preset({"steps": 30, "passages": 24}, seeds=(0, 1, 2), expected_seconds=500),
         "gpu": Preset({"steps": 200, "batch_size": 32, "passages": 48}, seeds=(0, 1, 2), expected_seconds=300),
     },
     work=lambda params: params.steps * params.batch_size + 4 * params.passages,
