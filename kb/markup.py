@@ -9,18 +9,18 @@ changing.
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from xml.etree.ElementTree import Element
 
 import markdown
 import nh3
 from django.core.cache import cache
+from django.db import connection
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from markdown.extensions import Extension
 from markdown.inlinepatterns import InlineProcessor
 
-from kb.models import Rendering
 from kb.text import Language
 
 # Raise when the same source must render to other HTML than before.
@@ -189,11 +189,18 @@ def kept_html(sources: Iterable[str]) -> dict[str, str]:
     digests = {digest_of(source): source for source in sources}
     found: dict[str, str] = cache.get_many(digests)
     if missing := digests.keys() - found.keys():
-        kept = dict(Rendering.objects.filter(digest__in=missing).values_list("digest", "html"))
-        read = {digest: kept.get(digest, "") for digest in missing}
+        read = dict.fromkeys(missing, "") | _kept_in_database(missing)
         cache.set_many(read)
         found |= read
     return {digests[digest]: html for digest, html in found.items()}
+
+
+def _kept_in_database(digests: Collection[str]) -> dict[str, str]:
+    """Without a queryset, because nearly every page waits for it: to compile one takes four times as long."""
+    marks = ", ".join(["%s"] * len(digests))
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT digest, html FROM kb_rendering WHERE digest IN ({marks})", list(digests))  # noqa: S608
+        return dict(cursor.fetchall())
 
 
 # --- step two ---------------------------------------------------------------------------------------------------------
