@@ -118,6 +118,7 @@ LAB = Lab(
             x="start",
             kind="bar",
             x_title=START,
+            x_titles=STARTS,
         ),
         Chart(
             "first_gradient_a",
@@ -125,6 +126,7 @@ LAB = Lab(
             x="start",
             kind="bar",
             x_title=START,
+            x_titles=STARTS,
         ),
         Chart(
             "first_gradient_b",
@@ -132,6 +134,7 @@ LAB = Lab(
             x="start",
             kind="bar",
             x_title=START,
+            x_titles=STARTS,
         ),
     ),
     presets={

@@ -32,7 +32,7 @@ METHODS = {
     "qlora": Text(en="QLoRA", zh="QLoRA"),
     "iec": Text(en="with IEC", zh="加 IEC"),
     "icq": Text(en="with ICQ", zh="加 ICQ"),
-    "ir-qlora": Text(en="with both: IR-QLoRA", zh="两者都加：IR-QLoRA"),
+    "ir-qlora": Text(en="IR-QLoRA (both)", zh="IR-QLoRA（两者）"),
 }
 
 
@@ -234,6 +234,7 @@ LAB = Lab(
             x="method",
             kind="bar",
             x_title=Text(en="method", zh="方法"),
+            x_titles=METHODS,
         ),
     ),
     presets={

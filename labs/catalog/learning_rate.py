@@ -169,6 +169,7 @@ LAB = Lab(
             x="method",
             kind="bar",
             x_title=METHOD,
+            x_titles=METHODS,
         ),
         Chart(
             "optimum",
@@ -176,6 +177,7 @@ LAB = Lab(
             x="method",
             kind="bar",
             x_title=METHOD,
+            x_titles=METHODS,
         ),
     ),
     presets={

@@ -187,6 +187,7 @@ LAB = Lab(
             x="start",
             kind="bar",
             x_title=START,
+            x_titles=STARTS,
         ),
     ),
     presets={

@@ -126,6 +126,7 @@ LAB = Lab(
             series="text",
             kind="bar",
             x_title=TRAINING,
+            x_titles=TRAININGS,
             series_titles=TEXTS,
         ),
         Chart(
@@ -135,6 +136,7 @@ LAB = Lab(
             series="text",
             kind="bar",
             x_title=TRAINING,
+            x_titles=TRAININGS,
             series_titles=TEXTS,
         ),
     ),

@@ -69,10 +69,10 @@ class QloraTrainParameters(Parameters):
 
 
 METHODS = {
-    "lora-float32": Text(en="LoRA, 32-bit base", zh="LoRA，32 位基座"),
-    "lora-bfloat16": Text(en="LoRA, bfloat16 base", zh="LoRA，bfloat16 基座"),
-    "qlora": Text(en="QLoRA, 32-bit arithmetic", zh="QLoRA，32 位计算"),
-    "qlora-bfloat16": Text(en="QLoRA, bfloat16 arithmetic", zh="QLoRA，bfloat16 计算"),
+    "lora-float32": Text(en="LoRA, 32-bit", zh="LoRA，32 位"),
+    "lora-bfloat16": Text(en="LoRA, bfloat16", zh="LoRA，bfloat16"),
+    "qlora": Text(en="QLoRA, 32-bit", zh="QLoRA，32 位计算"),
+    "qlora-bfloat16": Text(en="QLoRA, bfloat16", zh="QLoRA，bfloat16"),
 }
 KINDS = {
     "base": Text(en="base weights", zh="基座权重"),
@@ -187,6 +187,7 @@ LAB = Lab(
             series="kind",
             kind="bar",
             x_title=METHOD,
+            x_titles=METHODS,
             series_titles=KINDS,
         ),
         Chart(
@@ -195,6 +196,7 @@ LAB = Lab(
             x="method",
             kind="bar",
             x_title=METHOD,
+            x_titles=METHODS,
         ),
         Chart(
             "step_time_ratio",
@@ -202,6 +204,7 @@ LAB = Lab(
             x="method",
             kind="bar",
             x_title=METHOD,
+            x_titles=METHODS,
         ),
     ),
     presets={
