@@ -84,6 +84,7 @@ class LabSerializer(serializers.Serializer):
     """A lab's declaration; `parameters` is a JSON Schema."""
 
     slug = serializers.CharField()
+    group = serializers.CharField()
     version = serializers.IntegerField()
     title = serializers.DictField(child=serializers.CharField())
     question = serializers.DictField(child=serializers.CharField())
@@ -102,6 +103,7 @@ def lab_documents(labs: Iterable[Lab]) -> list[dict[str, Any]]:
 def _lab_document(lab: Lab, durations: dict[tuple[str, str], Duration]) -> dict[str, Any]:
     return {
         "slug": lab.slug,
+        "group": lab.group,
         "version": lab.version,
         "title": lab.title.model_dump(),
         "question": lab.question.model_dump(),

@@ -13,6 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from kb.text import Text
 
 PresetName = Literal["quick", "standard", "gpu"]
+Group = Literal["mechanics", "methods", "quantisation"]
+
+GROUPS: dict[Group, Text] = {
+    "mechanics": Text(en="How LoRA works", zh="LoRA 的机制"),
+    "methods": Text(en="Variants and relatives", zh="变体与同类方法"),
+    "quantisation": Text(en="Quantisation", zh="量化"),
+}
 
 # A model by its name on the allow-list (setting LAB_MODELS); which names are allowed is checked in labs.parameters,
 # because it is the operator's decision and not the lab's.
@@ -133,6 +140,7 @@ class Lab:
     """
 
     slug: str
+    group: Group
     version: int
     title: Text
     question: Text

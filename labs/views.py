@@ -15,7 +15,7 @@ from kb.queries import resolver_for
 from labs.catalog import all_labs
 from labs.chips import claim_value
 from labs.comparison import NotComparable, comparison_figures, parameter_rows, result_rows, runs_to_compare
-from labs.declaration import Lab
+from labs.declaration import GROUPS, Lab
 from labs.durations import expected_durations
 from labs.figures import figures
 from labs.forms import LabForm
@@ -45,7 +45,9 @@ STOP_POLLING = 286
 
 @require_safe
 def labs(request: HttpRequest) -> HttpResponse:
-    return render(request, "labs/labs.html", {"labs": all_labs().values()})
+    labs = all_labs().values()
+    groups = [(title, [lab for lab in labs if lab.group == group]) for group, title in GROUPS.items()]
+    return render(request, "labs/labs.html", {"groups": groups})
 
 
 def _lab_page(request: HttpRequest, lab: Lab, preset: str, form: LabForm, **more: Any) -> HttpResponse:

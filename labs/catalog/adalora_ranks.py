@@ -82,6 +82,7 @@ TRIPLETS = "triplets"
 
 LAB = Lab(
     slug="adalora-ranks",
+    group="methods",
     version=1,
     title=Text(en="Where AdaLoRA spends its ranks", zh="AdaLoRA 把秩花在哪里"),
     question=Text(

@@ -77,6 +77,7 @@ QUIET = Text(
 
 LAB = Lab(
     slug="convergence",
+    group="mechanics",
     version=1,
     title=Text(en="Four clocks to the same loss", zh="达到同样损失的四种时钟"),
     question=Text(

@@ -63,6 +63,7 @@ STEP = Text(en="steps", zh="步数")
 
 LAB = Lab(
     slug="dora-directions",
+    group="methods",
     version=1,
     title=Text(en="Change of magnitude against change of direction", zh="幅度变化与方向变化"),
     question=Text(

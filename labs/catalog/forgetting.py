@@ -97,6 +97,7 @@ STRATEGY = Text(en="strategy", zh="策略")
 
 LAB = Lab(
     slug="forgetting",
+    group="mechanics",
     version=1,
     title=Text(en="What the second task costs the first", zh="第二个任务让第一个忘了多少"),
     question=Text(

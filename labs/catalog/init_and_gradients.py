@@ -63,6 +63,7 @@ START = Text(en="start", zh="初始化方式")
 
 LAB = Lab(
     slug="init-and-gradients",
+    group="mechanics",
     version=1,
     title=Text(en="Starting values and first gradients", zh="初始值与最初的梯度"),
     question=Text(

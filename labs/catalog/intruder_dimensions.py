@@ -86,6 +86,7 @@ SCALE = Text(en="factor of the intruders' singular values", zh="侵入维度奇�
 
 LAB = Lab(
     slug="intruder-dimensions",
+    group="mechanics",
     version=1,
     title=Text(en="Intruder dimensions", zh="侵入维度"),
     question=Text(

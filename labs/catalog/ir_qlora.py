@@ -99,6 +99,7 @@ REACH = Text(en="search range in standard deviations", zh="搜索范围（标准
 
 LAB = Lab(
     slug="ir-qlora",
+    group="quantisation",
     version=1,
     title=Text(en="Information retention in QLoRA", zh="QLoRA 中的信息保留"),
     question=Text(

@@ -82,6 +82,7 @@ def work(params: LearningRateParameters) -> int:
 
 LAB = Lab(
     slug="learning-rate",
+    group="mechanics",
     version=1,
     title=Text(en="Learning rates of LoRA and full fine-tuning", zh="LoRA 与全量微调的学习率"),
     question=Text(

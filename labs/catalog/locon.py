@@ -62,6 +62,7 @@ TRAINED = Text(en="what is trained (rN: LoCon of rank N)", zh="训练的部分�
 
 LAB = Lab(
     slug="locon",
+    group="methods",
     version=1,
     title=Text(en="LoRA on convolutions", zh="卷积上的 LoRA"),
     question=Text(

@@ -71,6 +71,7 @@ STEP = Text(en="steps", zh="步数")
 
 LAB = Lab(
     slug="lora-ga",
+    group="methods",
     version=1,
     title=Text(en="LoRA-GA: a start from the gradient", zh="LoRA-GA：从梯度出发的初始化"),
     question=Text(

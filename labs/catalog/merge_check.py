@@ -131,6 +131,7 @@ def work(params: MergeCheckParameters) -> float:
 
 LAB = Lab(
     slug="merge-check",
+    group="mechanics",
     version=1,
     title=Text(en="Merging an adapter: same outputs, same speed?", zh="合并适配器：输出是否相同，速度是否相同？"),
     question=Text(

@@ -93,6 +93,7 @@ METHOD = Text(en="way to combine", zh="合并方式")
 
 LAB = Lab(
     slug="multi-lora",
+    group="mechanics",
     version=1,
     title=Text(en="Combining two adapters", zh="合并两个适配器"),
     question=Text(

@@ -46,6 +46,7 @@ CODE = Text(en="code", zh="编码")
 
 LAB = Lab(
     slug="nf4-codebook",
+    group="quantisation",
     version=1,
     title=Text(en="The sixteen values of NF4", zh="NF4 的十六个值"),
     question=Text(

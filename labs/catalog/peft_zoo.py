@@ -226,6 +226,7 @@ def _work(params: PeftZooParameters) -> float:
 
 LAB = Lab(
     slug="peft-zoo",
+    group="methods",
     version=1,
     title=Text(en="The zoo of fine-tuning methods", zh="微调方法大全"),
     question=Text(

@@ -91,6 +91,7 @@ def work(params: PlacementParameters) -> int:
 
 LAB = Lab(
     slug="placement",
+    group="mechanics",
     version=1,
     title=Text(en="Where the adapters go", zh="适配器放在哪里"),
     question=Text(

@@ -55,6 +55,7 @@ TRAINING = Text(en="training", zh="训练方式")
 
 LAB = Lab(
     slug="qad",
+    group="quantisation",
     version=1,
     title=Text(en="Distilling into four bits", zh="蒸馏到 4 位"),
     question=Text(

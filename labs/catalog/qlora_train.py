@@ -84,6 +84,7 @@ METHOD = Text(en="method", zh="方法")
 
 LAB = Lab(
     slug="qlora-train",
+    group="quantisation",
     version=1,
     title=Text(en="Training on a 4-bit base", zh="在 4 位基座上训练"),
     question=Text(

@@ -83,6 +83,7 @@ BLOCK = Text(en="block size", zh="块大小")
 
 LAB = Lab(
     slug="quantisation-error",
+    group="quantisation",
     version=1,
     title=Text(en="What four bits cost", zh="四个比特的代价"),
     question=Text(

@@ -73,6 +73,7 @@ RANK = Text(en="rank r", zh="秩 r")
 
 LAB = Lab(
     slug="rank-sweep",
+    group="mechanics",
     version=1,
     title=Text(en="Rank sweep under two scaling rules", zh="两种缩放规则下的秩扫描"),
     question=Text(

@@ -77,6 +77,7 @@ REGULARISER = Text(en="regulariser", zh="正则化手段")
 
 LAB = Lab(
     slug="regularisation",
+    group="mechanics",
     version=1,
     title=Text(en="What keeps an adapter from overfitting", zh="怎样防止适配器过拟合"),
     question=Text(

@@ -97,6 +97,7 @@ RATE = Text(en="learning rate", zh="学习率")
 
 LAB = Lab(
     slug="scaling",
+    group="mechanics",
     version=1,
     title=Text(en="Three rules for the scaling factor", zh="缩放系数的三种规则"),
     question=Text(

@@ -73,6 +73,7 @@ def sizes(shape: str) -> tuple[int, int]:
 
 LAB = Lab(
     slug="serving",
+    group="mechanics",
     version=1,
     title=Text(en="Serving with adapters", zh="带适配器的推理服务"),
     question=Text(

@@ -43,6 +43,7 @@ DIRECTIONS = {
 
 LAB = Lab(
     slug="subspace",
+    group="mechanics",
     version=1,
     title=Text(en="The directions of an update", zh="更新的方向"),
     question=Text(

@@ -1,8 +1,12 @@
 """The pages of labs, runs and claims."""
 
+import re
+
 import pytest
 from django.utils import timezone
 
+from labs.catalog import all_labs
+from labs.declaration import GROUPS
 from labs.models import Claim, Run
 from labs.services import claims_recompute, run_request
 from tests.builders import (
@@ -454,3 +458,13 @@ def test_a_runs_page_needs_as_many_queries_for_many_points(as_alice, alice, djan
         add_values(run, "validation_loss", f"rank={1000 + rank},scaling=double", 1.0, 2.0)
     with django_assert_max_num_queries(len(few)):
         as_alice.get(run.get_absolute_url())
+
+
+def test_every_lab_is_listed_once_in_its_group(client):
+    html = client.get("/labs/").content.decode()
+    sections = html.split("<h2>")[1:]
+    assert [section.partition("<")[0] for section in sections] == [title.en for title in GROUPS.values()]
+    for group, section in zip(GROUPS, sections, strict=True):
+        assert re.findall(r'href="/labs/([^/]+)/"', section) == [
+            s for s, lab in all_labs().items() if lab.group == group
+        ]
