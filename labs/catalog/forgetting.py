@@ -10,13 +10,14 @@ from labs.shared import DIVERGED, NATS, BatchSize, LanguageModel, LearningRate, 
 
 Strategy = Literal["lora", "full", "replay-5", "replay-10", "ewc", "merge"]
 
+# Short, because they stand under bars and beside marks; the parameter's help says more.
 STRATEGIES: dict[str, Text] = {
-    "lora": Text(en="LoRA goes on", zh="LoRA 继续训练"),
-    "full": Text(en="full fine-tuning goes on", zh="全量微调继续训练"),
-    "replay-5": Text(en="LoRA, replay 5 %", zh="LoRA，回放 5%"),
-    "replay-10": Text(en="LoRA, replay 10 %", zh="LoRA，回放 10%"),
-    "ewc": Text(en="LoRA, EWC", zh="LoRA，EWC"),
-    "merge": Text(en="merged, new LoRA", zh="合并后用新 LoRA"),
+    "lora": Text(en="LoRA", zh="LoRA"),
+    "full": Text(en="full", zh="全量"),
+    "replay-5": Text(en="replay 5 %", zh="回放 5%"),
+    "replay-10": Text(en="replay 10 %", zh="回放 10%"),
+    "ewc": Text(en="EWC", zh="EWC"),
+    "merge": Text(en="merge first", zh="先合并"),
 }
 ALL: list[Strategy] = ["lora", "full", "replay-5", "replay-10", "ewc", "merge"]
 
