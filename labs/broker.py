@@ -30,7 +30,7 @@ def _or_down() -> Iterator[None]:
 def send(task: str, *args: int, **options: Any) -> None:
     """Leave a task to a worker. BrokerDown where that cannot be handed over."""
     with _or_down():
-        app.send_task(task, args=list(args), **RETRY, **options)
+        app.send_task(task, args=list(args), ignore_result=True, **RETRY, **options)
 
 
 def ring(run_id: int, *, queue: str = "cpu") -> None:
