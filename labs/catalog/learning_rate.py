@@ -53,7 +53,7 @@ class LearningRateParameters(Parameters):
     alpha: Alpha = 16
     target_modules: TargetModules = "all-linear"
     steps: Steps = explained(24, Text(en="For each training, whichever method.", zh="每次训练的步数，各方法相同。"))
-    batch_size: BatchSize = 8
+    batch_size: BatchSize = 4
 
     _are_different = different("rates", "full_rates", "ratios")
 
@@ -198,6 +198,7 @@ LAB = Lab(
                 "full_rates": [3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3],
                 "ratios": [2, 4, 8, 16, 32],
                 "steps": 100,
+                "batch_size": 8,
             },
             seeds=(0, 1, 2),
             expected_seconds=900,

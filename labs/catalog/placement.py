@@ -71,7 +71,7 @@ class PlacementParameters(Parameters):
         max_length=8,
     )
     steps: Steps = 24
-    batch_size: BatchSize = 8
+    batch_size: BatchSize = 4
 
     _are_different = different("placements", "learning_rates")
 
@@ -184,12 +184,12 @@ LAB = Lab(
     presets={
         "quick": Preset({}, seeds=(0,), expected_seconds=160),
         "standard": Preset(
-            {"placements": ["q", "k", "v", "o", "up", "down", "q+v", "q+k+v+o", "mlp", "all"]},
+            {"placements": ["q", "k", "v", "o", "down", "q+v", "q+k+v+o", "mlp", "all"]},
             seeds=(0, 1, 2),
-            expected_seconds=840,
+            expected_seconds=1020,
         ),
         "gpu": Preset(
-            {"placements": list(MODULES), "learning_rates": [3e-4, 1e-3, 3e-3, 1e-2], "steps": 100},
+            {"placements": list(MODULES), "learning_rates": [3e-4, 1e-3, 3e-3, 1e-2], "steps": 100, "batch_size": 8},
             seeds=(0, 1, 2),
             expected_seconds=1200,
         ),

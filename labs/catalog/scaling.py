@@ -37,7 +37,7 @@ class ScalingParameters(Parameters):
         max_length=3,
     )
     ranks: list[Annotated[int, Field(ge=1, le=256)]] = parameter(
-        [1, 64],
+        [1, 32],
         Text(en="Ranks", zh="秩"),
         Text(en="Every rank to train adapters with.", zh="要训练的各个秩。"),
         min_length=1,
@@ -66,7 +66,7 @@ class ScalingParameters(Parameters):
         max_length=8,
     )
     steps: Steps = 24
-    batch_size: BatchSize = 8
+    batch_size: BatchSize = 4
     target_modules: TargetModules = "all-linear"
 
     _are_different = different("rules", "ranks", "learning_rates")
@@ -234,13 +234,14 @@ LAB = Lab(
     presets={
         "quick": Preset({}, seeds=(0,), expected_seconds=150),
         "standard": Preset(
-            {"ranks": [1, 8, 64], "learning_rates": [3e-4, 1e-3, 3e-3, 1e-2]}, seeds=(0, 1, 2), expected_seconds=720
+            {"ranks": [1, 8, 64], "learning_rates": [3e-4, 1e-3, 3e-3, 1e-2]}, seeds=(0, 1, 2), expected_seconds=900
         ),
         "gpu": Preset(
             {
                 "ranks": [1, 2, 4, 8, 16, 32, 64, 128, 256],
                 "learning_rates": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2],
                 "steps": 100,
+                "batch_size": 8,
             },
             seeds=(0, 1, 2),
             expected_seconds=1200,
