@@ -102,7 +102,7 @@ class Study:
             return
         best = min(losses, key=losses.__getitem__)
         point.log("rate", best)
-        if len(rates) > 1:
+        if len(rates) == len(METHODS[fitted.name].rates):  # fewer have no inside
             point.log("at_grid_edge", best in (min(rates), max(rates)))
         self.log_result(
             point,
