@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
+from django.utils import translation
 
 from kb.catalogues import compile_catalogues
 from tests.content_tree import write_tree
@@ -33,6 +34,12 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def _empty_cache():
     cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _default_language():
+    """A request leaves its language behind."""
+    translation.deactivate()
 
 
 @pytest.fixture
