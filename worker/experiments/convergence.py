@@ -69,12 +69,16 @@ def prepare(comparison: Comparison, method: Method, seed: int) -> Setup:
     """A fresh base with what the method trains."""
     params = comparison.params
     model = comparison.lab.model(params.model)
-    started, flops = time.perf_counter(), 0.0
+    # Counted before the clock starts: counting is no part of the method.
+    flops = gradient_flops(comparison, model, seed) if method == "lora-ga" else 0.0
+    started = time.perf_counter()
     torch.manual_seed(seed)
     if method == "full":
         model.requires_grad_(True)
     elif method == "lora-ga":
-        flops = start_from_gradient(comparison, model, seed)
+        own = gradient_parameters(params)
+        gradients = lora_ga.weight_gradients(model, own, comparison.examples, seed)
+        lora_ga.add_started_adapter(model, own, "peft", gradients, seed)
     else:
         config = LoraConfig(
             task_type="CAUSAL_LM",
@@ -88,27 +92,24 @@ def prepare(comparison: Comparison, method: Method, seed: int) -> Setup:
     return Setup(model, time.perf_counter() - started, flops)
 
 
-def start_from_gradient(comparison: Comparison, model: PreTrainedModel, seed: int) -> float:
-    """Put PEFT's LoRA-GA into the model, in place; returns the operations of the gradient that it decomposes."""
-    params = comparison.params
-    own = LoraGaParameters(
+def gradient_parameters(params: ConvergenceParameters) -> LoraGaParameters:
+    """Of the lab on LoRA-GA, whose start is used here."""
+    return LoraGaParameters(
         model=params.model, rank=params.rank, alpha=2 * params.rank, batch_size=params.batch_size, starts=["peft"]
     )
-    gradients = lora_ga.weight_gradients(model, own, comparison.examples, seed)
-    flops = gradient_flops(comparison, model, own.gradient_batches, seed)
-    model.requires_grad_(False)
-    lora_ga.add_started_adapter(model, own, "peft", gradients, seed)
-    return flops
 
 
-def gradient_flops(comparison: Comparison, model: PreTrainedModel, batches: int, seed: int) -> float:
-    """Of passes over the first batches with the gradients of all linear layers, which are made trainable to count."""
+def gradient_flops(comparison: Comparison, model: PreTrainedModel, seed: int) -> float:
+    """Of the passes that LoRA-GA's gradient takes, with those of all linear layers; the model is as before."""
     model.requires_grad_(False)
     for _, module in lora_ga.linear_layers(model):
         module.requires_grad_(True)
-    examples, config = comparison.examples.training, training_config(comparison.params, "lora-ga", seed, 1.0, batches)
+    params, examples = comparison.params, comparison.examples.training
+    config = training_config(params, "lora-ga", seed, 1.0, gradient_parameters(params).gradient_batches)
     shapes = [[padded_shape([examples[i] for i in rows])] for rows in data_order(len(examples), config)]
-    return total_flops(measure_flops(model), shapes)
+    flops = total_flops(measure_flops(model), shapes)
+    model.requires_grad_(True)
+    return flops
 
 
 def training_config(
