@@ -60,7 +60,7 @@ class RegularisationParameters(Parameters):
         8, Text(en="Of the adapters on all linear layers, with α = 2r.", zh="全部线性层上适配器的秩，α = 2r。")
     )
     steps: Steps = explained(
-        40,
+        32,
         Text(
             en="The same for every number of examples; the held-out loss is taken at eight moments.",
             zh="与样本数无关；其间计算八次留出损失。",
@@ -172,7 +172,7 @@ LAB = Lab(
     ),
     presets={
         "quick": Preset({}, seeds=(0,), expected_seconds=150),
-        "standard": Preset({"sizes": [64, 256, 1024]}, seeds=(0, 1, 2), expected_seconds=1200),
+        "standard": Preset({"sizes": [64, 256, 1024]}, seeds=(0, 1, 2), expected_seconds=1050),
         "gpu": Preset(
             {"sizes": [64, 256, 1024], "steps": 400, "batch_size": 8, "learning_rate": 1e-3},
             seeds=(0, 1, 2),
