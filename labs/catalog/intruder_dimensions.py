@@ -105,13 +105,13 @@ LAB = Lab(
     takeaway=Text(
         en="An intruder dimension is a left singular vector of large singular value in the trained weight whose cosine "
         "with every singular vector of the base is below a threshold; name the threshold and how many vectors you "
-        "looked at. Here, in one short training, LoRA of rank 8 has [[claim:measured-intruders-moderate-rate]] of "
+        "looked at. Here, in one short training, LoRA of rank 1 has [[claim:measured-intruders-moderate-rate]] of "
         "them at its usual rate and [[claim:measured-intruders-high-rate]] at ten times that; full fine-tuning has "
         "[[claim:measured-intruders-full]] at its highest. So they are first of all a sign of a rate that is too "
         "high for so few directions. Halving their singular values changes the loss on prose by "
         "[[claim:measured-intruders-prose]] and the loss on the task by [[claim:measured-intruders-task]].",
         zh="侵入维度是训练后权重中奇异值大、而与基座每个奇异向量的余弦都低于阈值的左奇异向量；"
-        "要说明阈值和检查了多少个向量。在这里的一次短训练中，秩 8 的 LoRA 在惯常学习率下有 "
+        "要说明阈值和检查了多少个向量。在这里的一次短训练中，秩 1 的 LoRA 在惯常学习率下有 "
         "[[claim:measured-intruders-moderate-rate]] 个，十倍学习率下有 [[claim:measured-intruders-high-rate]] 个；"
         "全量微调在最高学习率下有 [[claim:measured-intruders-full]] 个。"
         "所以它首先说明：对这么少的方向，学习率太高了。把它们的奇异值减半，通用文本的损失变化 "
