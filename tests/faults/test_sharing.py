@@ -19,7 +19,7 @@ def shared_site(site):
     yield site
     site.do("announce", workers=[])
     if "b" in site.processes:
-        site.stop_worker("b", within=20)
+        site.kill_worker("b")  # how a worker stops is promised in test_faults
     if "a" not in site.processes:
         site.start_worker("a")
 
