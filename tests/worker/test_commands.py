@@ -122,7 +122,9 @@ def test_a_failed_run_prints_no_document(behave):
 
 def test_ctrl_c_stops_the_child_and_exits_130():
     script = (
-        "import sys; from worker import supervise; from django.core.management import execute_from_command_line as run;"
+        "import signal, sys; from worker import supervise;"
+        "from django.core.management import execute_from_command_line as run;"
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"  # a shell's background jobs ignore it
         "supervise.COMMAND = (sys.executable, 'tests/worker/stub_child.py', 'sleep');"
         "run(['manage.py', 'run_lab', 'rank-sweep'])"
     )
@@ -132,7 +134,10 @@ def test_ctrl_c_stops_the_child_and_exits_130():
     ) as process:
         assert process.stderr.readline().startswith("[0/1] ")  # the child is at work
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        try:
+            _, err = process.communicate(timeout=10)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "Cancelled." in err
 
