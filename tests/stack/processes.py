@@ -101,7 +101,7 @@ class Stack:
         command = [sys.executable, str(ROOT / "manage.py"), "up", *arguments]
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, cwd="/")
-        until(lambda: "Ctrl-C stops" in self.log or self.process.poll() is not None, seconds=90, what="a start")
+        until(lambda: "Ctrl-C stops" in self.log or self.process.poll() is not None, seconds=300, what="a start")
         assert self.process.poll() is None, self.log
 
     def manage(self, *arguments: str, **more: str) -> str:
