@@ -6,66 +6,25 @@ Models are named by a key of MODELS, targets are module names joined by commas (
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from labs.memory import architectures
+from labs.memory.shapes import ModelShape
 
 ALL_LINEAR = "all-linear"
 BYTES_PER_VALUE = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 BYTES_PER_UNIT = {"B": 1, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15, "MiB": 2**20, "GiB": 2**30}
 
 
-@dataclass(frozen=True)
-class ModelShape:
-    """The dimensions of a decoder-only Transformer, as its paper or its configuration file gives them.
-
-    `gated` MLPs have gate, up and down projections (SwiGLU, GeGLU); the others only up and down. `biased` models have
-    biases in every linear layer and LayerNorm (weight and bias); the others have no biases and RMSNorm.
-    """
-
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-    kv_heads: int
-    head_size: int
-    vocabulary: int
-    tied: bool = False  # one matrix serves as embedding and as output head
-    gated: bool = True
-    biased: bool = False
-    learned_positions: int = 0
-
-    def linear_layers(self) -> dict[str, tuple[int, int]]:
-        """(d_out, d_in) of every linear layer of one block; the output head is not part of a block."""
-        queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
-        layers = {
-            "q_proj": (queries, self.hidden),
-            "k_proj": (keys, self.hidden),
-            "v_proj": (keys, self.hidden),
-            "o_proj": (self.hidden, queries),
-            "gate_proj": (self.intermediate, self.hidden),
-            "up_proj": (self.intermediate, self.hidden),
-            "down_proj": (self.hidden, self.intermediate),
-        }
-        if not self.gated:
-            del layers["gate_proj"]
-        return layers
-
-
-MODELS = {
-    # Brown et al. 2020, Table 2.1
-    "gpt3-175b": ModelShape(96, 12288, 49152, 96, 96, 128, 50257, True, False, True, 2048),
-    # Touvron et al. 2023 (LLaMA), Table 2, and the released configurations
-    "llama-7b": ModelShape(32, 4096, 11008, 32, 32, 128, 32000),
-    "llama-13b": ModelShape(40, 5120, 13824, 40, 40, 128, 32000),
-    "llama-65b": ModelShape(80, 8192, 22016, 64, 64, 128, 32000),
-    # Touvron et al. 2023 (Llama 2): 7B and 13B keep LLaMA's shape, 70B has grouped-query attention
-    "llama-2-7b": ModelShape(32, 4096, 11008, 32, 32, 128, 32000),
-    "llama-2-13b": ModelShape(40, 5120, 13824, 40, 40, 128, 32000),
-    "llama-2-70b": ModelShape(80, 8192, 28672, 64, 8, 128, 32000),
-    # released configurations
-    "llama-3-8b": ModelShape(32, 4096, 14336, 32, 8, 128, 128256),
-    "gemma-2b": ModelShape(18, 2048, 16384, 8, 1, 256, 256000, True),
-    "smollm2-135m": ModelShape(30, 576, 1536, 9, 3, 64, 49152, True),
+# The shipped architectures, but for mixtures of experts, whose MLPs are no linear layers that an adapter could sit on.
+MODELS: dict[str, ModelShape] = {
+    name: shape
+    for name in architectures.NAMES
+    if not (shape := architectures.shape(architectures.architecture(name))).experts
 }
+# released configuration
+MODELS["gemma-2b"] = ModelShape(18, 2048, 16384, 8, 1, 256, 256000, True)
+# The name that content uses.
+MODELS["gpt3-175b"] = MODELS["gpt-3-175b"]
 
 
 def model_shape(model: str) -> ModelShape:
@@ -125,11 +84,7 @@ def linear_parameters(model: str, targets: str = ALL_LINEAR) -> int:
 
 def model_parameters(model: str) -> int:
     """All parameters: embeddings, blocks, norms, and the output head unless it is tied."""
-    shape = model_shape(model)
-    embeddings = shape.vocabulary * shape.hidden * (1 if shape.tied else 2) + shape.learned_positions * shape.hidden
-    norms = (2 * shape.layers + 1) * shape.hidden * (2 if shape.biased else 1)
-    biases = shape.layers * sum(d_out for d_out, _ in shape.linear_layers().values()) if shape.biased else 0
-    return embeddings + linear_parameters(model) + norms + biases
+    return model_shape(model).parameters()
 
 
 def lora_parameters(model: str, targets: str, rank: int) -> int:

@@ -167,7 +167,7 @@ def test_merge_flops_of_one_matrix_type():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: formulas.model_parameters("gpt-5"), "Unknown model 'gpt-5'; known: gpt3-175b, "),
+        (lambda: formulas.model_parameters("gpt-5"), "Unknown model 'gpt-5'; known: llama-7b, "),
         (lambda: formulas.lora_parameters("gpt3-175b", "gate_proj", 8), "no linear layer 'gate_proj'; it has q_proj"),
         (lambda: formulas.weight_size("llama-7b", "fp8"), "Unknown precision 'fp8'; known: fp32"),
         (lambda: formulas.weight_size("llama-7b", "fp16", "kB"), "Unknown unit 'kB'; known: B, MB"),
