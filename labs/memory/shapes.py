@@ -56,7 +56,7 @@ class ModelShape:
         """Everything in one block: matrices, biases, norms, experts and their router."""
         matrices = sum(d_out * d_in for d_out, d_in in self.linear_layers().values())
         head_norms = 2 * self.head_size if self.head_norms else 0
-        return matrices + self._biases() + self.norms * self._norm() + head_norms + self._experts()
+        return matrices + sum(self.biases()) + self.norms * self._norm() + head_norms + self._experts()
 
     def parameters(self) -> int:
         """All parameters: embeddings, blocks, norms, and the output head unless it is tied."""
@@ -70,7 +70,8 @@ class ModelShape:
         each = sum(d_out * d_in for d_out, d_in in self.mlp_layers().values())
         return self.experts * (each + self.hidden)
 
-    def _biases(self) -> int:
+    def biases(self) -> list[int]:
+        """Widths of the biases of one block."""
         biased = {
             "q_proj": self.query_biased,
             "k_proj": self.query_biased,
@@ -78,4 +79,4 @@ class ModelShape:
             "o_proj": self.output_biased,
         }
         layers = self.linear_layers().items()
-        return sum(d_out for name, (d_out, _) in layers if self.biased or biased.get(name, self.mlp_biased))
+        return [d_out for name, (d_out, _) in layers if self.biased or biased.get(name, self.mlp_biased)]
