@@ -11,6 +11,7 @@ from kb.models import Point, Topic
 from labs.catalog import get_lab
 from labs.declaration import Lab
 from labs.reasons import message
+from labs.staleness import Moved, libraries_moved, weights_moved
 
 
 class Work(models.Model):
@@ -150,8 +151,13 @@ class Run(Work):
 
     @property
     def is_stale(self) -> bool:
-        """Whether the lab's code has changed its meaning since."""
-        return self.lab_version != self.lab.version
+        """Whether its numbers are about something else by now, because the lab or the weights have changed."""
+        return self.lab_version != self.lab.version or bool(weights_moved(self.environment))
+
+    @property
+    def libraries_moved(self) -> list[Moved]:
+        """Libraries that have another version here than where it ran."""
+        return libraries_moved(self.environment)
 
     @property
     def percent(self) -> int:

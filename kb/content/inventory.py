@@ -13,7 +13,11 @@ FILE = "inventory.yaml"
 
 def inventory_ids(folder: Path) -> list[str]:
     """Every id in the inventory, wherever it stands, in order; none where the folder has no inventory."""
-    path = folder / FILE
+    return ids_in(folder / FILE)
+
+
+def ids_in(path: Path) -> list[str]:
+    """Every `id` in a YAML file, in order; none where there is no such file."""
     if not path.exists():
         return []
     return list(_ids(yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)))

@@ -41,7 +41,7 @@ def finding_from_reference(check: CheckSource) -> Finding:
     """Judge by the reference run that has the most seeds for the metric at the point."""
     lab = get_lab(check.lab)
     runs = Run.objects.filter(origin=Run.REFERENCE, lab_slug=lab.slug, status=Run.SUCCEEDED)
-    findings = [finding_from_run(check, run) for run in runs if run.lab_version == lab.version]
+    findings = [finding_from_run(check, run) for run in runs if not run.is_stale]
     nothing = Finding(Claim.AWAITING, reason="stale" if runs and not findings else "no-run")
     return max(findings, key=lambda finding: finding.n, default=nothing)
 

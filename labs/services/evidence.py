@@ -4,6 +4,7 @@ import hashlib
 from datetime import datetime
 from pathlib import Path
 
+from django.conf import settings
 from django.db import transaction
 
 from labs import formulas
@@ -11,6 +12,7 @@ from labs.catalog import all_labs, get_lab
 from labs.models import MetricValue, Run
 from labs.records import RunRecord, read_record
 from labs.services.requests import question_key
+from labs.staleness import MARKER
 
 
 @transaction.atomic
@@ -50,7 +52,7 @@ def _evidence_save(record: RunRecord) -> Run:
 
 
 def evidence_code() -> str:
-    """Changes when a formula's code or a lab's version does, and with them the verdicts."""
-    sources = sorted(Path(formulas.__file__).parent.glob("*.py"))
+    """Changes when a formula's code, a lab's version or a model's weights do, and with them the verdicts."""
+    sources = sorted(Path(formulas.__file__).parent.glob("*.py")) + sorted(settings.MODELS_DIR.glob(f"*/{MARKER}"))
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
     return " ".join(digests + [f"{lab.slug}:{lab.version}" for lab in all_labs().values()])
