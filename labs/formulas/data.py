@@ -45,6 +45,11 @@ def ifd_score(conditioned_loss: float, direct_loss: float) -> float:
     return conditioned_loss / direct_loss
 
 
+def listed(items: str) -> int:
+    """Items of a list that is written with commas, so that a count shows what was counted."""
+    return len([item for item in items.split(",") if item.strip()])
+
+
 def perplexity(loss: float) -> float:
     """The exponential of a mean cross-entropy a token in nats."""
     return math.exp(loss)
@@ -124,6 +129,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
         padding_percent,
         response_share_percent,
         ifd_score,
+        listed,
         perplexity,
         perplexity_ratio,
         lsh_candidate_percent,

@@ -24,6 +24,23 @@ def layer_outputs(model: str, target: str) -> int:
     return target_shapes(model, target)[0][0]
 
 
+# What a layer trains and stores
+
+
+def unfrozen_layer_parameters(d_in: int, d_out: int, rank: int) -> int:
+    """Trained numbers of a linear layer with bias and an adapter when nobody froze the layer: all of them."""
+    return d_in * d_out + d_out + lora_layer_parameters(d_in, d_out, rank)
+
+
+def stored_input_share(d_in: int, rank: int, trains_a: bool = True) -> float:
+    """Values a token that LoRA stores for its weight gradients, over those of full fine-tuning of the same layer.
+
+    The gradient of W needs the layer's input (d_in values). That of A needs the same input, and that of B needs Ax
+    (rank values); with a frozen A only Ax is left.
+    """
+    return (d_in * trains_a + rank) / d_in
+
+
 # Ranks and degrees of freedom
 
 
@@ -146,6 +163,8 @@ FORMULAS: dict[str, Callable[..., float]] = {
         quotient,
         layer_inputs,
         layer_outputs,
+        unfrozen_layer_parameters,
+        stored_input_share,
         break_even_rank,
         sum_rank_bound,
         low_rank_dimensions,

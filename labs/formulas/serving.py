@@ -6,10 +6,13 @@ from labs.formulas.lora import (
     adam_state_size,
     adapter_size,
     bytes_per_value,
+    full_storage,
     in_unit,
     linear_parameters,
     lora_layer_parameters,
     lora_parameters,
+    lora_step_flops_per_token,
+    lora_storage,
     merge_flops,
     model_parameters,
     model_shape,
@@ -117,6 +120,21 @@ def shared_base_saving_percent(model: str, targets: str, rank: int, tasks: int, 
 
 
 # Training memory
+
+
+def storage_cost(model: str, targets: str, rank: int, tasks: int, price: float, *, precision: str = "fp16") -> float:
+    """Price a month of the weights of `tasks` tasks at `price` a GB: full copies, or one base with adapters."""
+    if targets == FULL:
+        return price * full_storage(model, tasks, precision, "GB")
+    return price * lora_storage(model, targets, rank, tasks, precision, unit="GB")
+
+
+def adapter_training_minutes(model: str, targets: str, rank: int, tokens: float, teraflops: float) -> float:
+    """Minutes for LoRA on `tokens` tokens (all epochs together) at `teraflops` TFLOPS that the GPU really reaches.
+
+    Matrix products only: attention scores, loading, evaluation and waiting for data come on top.
+    """
+    return tokens * lora_step_flops_per_token(model, targets, rank) / (teraflops * 1e12) / 60
 
 
 def precision_bytes(precision: str) -> int:
@@ -279,6 +297,8 @@ FORMULAS: dict[str, Callable[..., float]] = {
         replicas_memory,
         shared_base_memory,
         shared_base_saving_percent,
+        storage_cost,
+        adapter_training_minutes,
         precision_bytes,
         adam_states_of,
         vocabulary_size,

@@ -237,6 +237,11 @@ def unpaired_difference_error(score: float, other: float, questions: int) -> flo
     return math.hypot(score_standard_error(score, questions), score_standard_error(other, questions))
 
 
+def unpaired_z(score: float, other: float, questions: int) -> float:
+    """`other` minus `score`, accuracies in percent, in standard errors of a difference of two unpaired scores."""
+    return (other - score) / unpaired_difference_error(score, other, questions)
+
+
 def paired_difference_error(only_first: int, only_second: int, questions: int) -> float:
     """Standard error of the difference on the same questions, in points (McNemar; Miller 2024).
 
@@ -365,6 +370,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
         score_standard_error,
         score_half_width,
         unpaired_difference_error,
+        unpaired_z,
         paired_difference_error,
         paired_difference,
         paired_z,

@@ -85,3 +85,8 @@ def test_a_high_temperature_softens():
     assert formulas.tempered_probability(4, 1) == pytest.approx(0.982014, abs=1e-6)
     assert formulas.tempered_probability(4, 4) == pytest.approx(0.731059, abs=1e-6)
     assert formulas.reverse_kl(4, 1) == formulas.tempered_kl(1, 4)
+
+
+def test_a_list_is_counted():
+    assert formulas.listed("1, 1*, 2, 3") == 4
+    assert formulas.listed("") == 0

@@ -89,3 +89,15 @@ def test_random_projection_norm_agrees_with_a_draw():
     found = torch.stack(norms).mean().sqrt()
     expected = formulas.random_projection_norm(float(torch.linalg.norm(weight)), 4, 40, 60)
     assert float(found) == pytest.approx(expected, rel=0.05)
+
+
+def test_a_layer_that_nobody_froze_trains_all_of_its_numbers():
+    layer = torch.nn.Linear(96, 64)
+    a, b = torch.nn.Linear(96, 4, bias=False), torch.nn.Linear(4, 64, bias=False)
+    trained = sum(parameter.numel() for module in (layer, a, b) for parameter in module.parameters())
+    assert formulas.unfrozen_layer_parameters(96, 64, 4) == trained
+
+
+def test_a_trained_a_stores_the_input_that_full_fine_tuning_stores():
+    assert formulas.stored_input_share(4096, 16) == pytest.approx(4112 / 4096)
+    assert formulas.stored_input_share(4096, 16, trains_a=False) == pytest.approx(16 / 4096)

@@ -110,3 +110,14 @@ def test_combining_adapters():
     assert formulas.sum_of_ranks(8, 16, 32) == 56
     assert formulas.stacked_parameters(8, 16, 32, 4096) == 56 * 8192
     assert formulas.distinct_adapters_percent("llama-7b", "all-linear", 16, 64) == pytest.approx(39.51, abs=0.01)
+
+
+def test_storage_is_paid_by_the_gigabyte():
+    assert formulas.storage_cost("llama-7b", "full", 0, 100, 0.1) == pytest.approx(134.77, abs=0.01)  # 1347.7 GB
+    assert formulas.storage_cost("llama-7b", "q_proj,v_proj", 8, 100, 0.1) == pytest.approx(1.4316, abs=1e-4)
+
+
+def test_minutes_of_a_training_follow_from_its_operations():
+    # 4 operations a frozen weight and token, 6 a trained one: about 27.1 GFLOPs a token for LLaMA-7B
+    minutes = formulas.adapter_training_minutes("llama-7b", "q_proj,v_proj", 8, 1e6, 100)
+    assert minutes == pytest.approx(1e6 * 27.1e9 / 100e12 / 60, rel=0.05)

@@ -210,3 +210,9 @@ def test_what_lora_keeps():
 
 def test_runs_of_a_grid():
     assert formulas.sweep_runs(5, 4, 3) == 60
+
+
+def test_two_scores_on_gsm8k_are_apart_by_their_standard_errors():
+    # 4.39 points over sqrt(1.375^2 + 1.376^2)
+    assert formulas.unpaired_z(47.69, 52.08, 1319) == pytest.approx(2.257, abs=1e-3)
+    assert formulas.unpaired_z(52.08, 47.69, 1319) == pytest.approx(-2.257, abs=1e-3)
