@@ -32,6 +32,7 @@ WORD_UNITS = {
     "examples": gettext_noop("examples"),
     "steps": gettext_noop("steps"),
     "pairs": gettext_noop("pairs"),
+    "standard errors": gettext_noop("standard errors"),
 }
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
