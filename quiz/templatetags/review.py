@@ -7,7 +7,7 @@ from django import template
 from django.contrib.auth.models import User
 from django.template import Context
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from quiz.models import Card, Sitting, StudySettings
 from quiz.review.queue import Counts, due_today
@@ -15,6 +15,14 @@ from quiz.review.queue import Counts, due_today
 register = template.Library()
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+# Lazy, so that each use translates the one word that it shows.
+STATE_TITLES = {
+    Card.NEW: gettext_lazy("New"),
+    Card.LEARNING: gettext_lazy("Learning"),
+    Card.REVIEW: gettext_lazy("In review"),
+    Card.RELEARNING: gettext_lazy("Relearning"),
+}
 
 
 @register.filter
@@ -48,8 +56,7 @@ def seconds(milliseconds: int) -> str:
 
 @register.filter
 def state_title(card: Card) -> str:
-    titles = {Card.NEW: _("New"), Card.LEARNING: _("Learning"), Card.REVIEW: _("In review")}
-    return titles.get(card.state) or _("Relearning")
+    return str(STATE_TITLES[card.state])
 
 
 @register.filter
