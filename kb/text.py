@@ -32,8 +32,8 @@ def active_language() -> Language:
 
 def pick(obj: Any, field: str, language: Language | None = None) -> str:
     """The text of `field` of a model with `<field>_en` and `<field>_zh` columns."""
-    text = Text(en=getattr(obj, f"{field}_en"), zh=getattr(obj, f"{field}_zh"))
-    return text.in_language(language or active_language())
+    text: str = getattr(obj, f"{field}_{language or active_language()}")
+    return text or getattr(obj, f"{field}_en") or getattr(obj, f"{field}_zh")
 
 
 def is_missing(obj: Any, field: str, language: Language | None = None) -> bool:
