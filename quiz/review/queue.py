@@ -7,7 +7,7 @@ order and stops at the day's limit, so that the time does not grow with the numb
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.contrib.auth.models import User
 from django.db import connection
@@ -28,14 +28,14 @@ Row = TypeVar("Row", bound=Model)
 
 DONE = "SELECT new, young, mature FROM quiz_daytally WHERE owner_id = %s AND day = %s"
 # The chosen topics; none means all of them.
-CHOSEN = "WITH chosen AS (SELECT topic_id FROM quiz_studysettings_topics WHERE studysettings_id = %s)"
+CHOSEN = "WITH chosen AS (SELECT topic_id FROM quiz_studysettings_topics WHERE studysettings_id = %(owner)s)"
 ASKED = """
     SELECT card.id FROM quiz_card card LEFT JOIN quiz_question question ON question.id = card.question_id
-    WHERE card.owner_id = %s AND card.is_suspended = FALSE AND card.state {states} AND {due}
-    AND (card.buried_until IS NULL OR card.buried_until <= %s)
+    WHERE card.owner_id = %(owner)s AND card.is_suspended = FALSE AND card.state {states} AND {due}
+    AND (card.buried_until IS NULL OR card.buried_until <= %(now)s)
     AND (card.question_id IS NULL OR question.status = 'published'
         AND (NOT EXISTS (SELECT 1 FROM chosen) OR question.topic_id IN (SELECT topic_id FROM chosen)))
-    ORDER BY {order} LIMIT %s
+    ORDER BY {order} LIMIT
 """
 LEARNING, NEW, REVIEW = "IN (1, 3)", "= 0", "= 2"
 # Written so that no index on `due` fits: with one, all new cards would be sorted to find the first.
@@ -43,20 +43,25 @@ NOT_SET = "CASE WHEN card.due IS NULL THEN 1 END = 1"
 BY_DUE, IN_ORDER = "card.due, card.id", "card.position, card.id"
 
 
-def _columns(states: str, due: str, order: str) -> str:
+def _first(states: str, due: str, order: str) -> str:
+    """The first card of one sort."""
+    return f"({ASKED.format(states=states, due=due, order=order)} 1)"
+
+
+def _part(states: str, due: str, order: str, limit: str) -> str:
     """How many cards there are of one sort, and the first of them."""
     asked = ASKED.format(states=states, due=due, order=order)
-    return f"(SELECT COUNT(*) FROM ({asked}) AS counted), ({asked})"  # noqa: S608 (nothing of it comes from outside)
+    return f"(SELECT COUNT(*) FROM ({asked} {limit}) AS counted), {_first(states, due, order)}"  # noqa: S608 (constants)
 
 
 # One text for everybody, so that the database's driver keeps what it parsed.
 PARTS = f"{CHOSEN} SELECT " + ", ".join(
     [
-        _columns(LEARNING, "card.due <= %s", BY_DUE),
-        _columns(LEARNING, "card.due <= %s", BY_DUE),  # ahead of its time
-        _columns(NEW, "card.due < %s", BY_DUE),  # wanted today
-        _columns(REVIEW, "card.due < %s", BY_DUE),
-        _columns(NEW, NOT_SET, IN_ORDER),
+        _first(LEARNING, "card.due <= %(now)s", BY_DUE),
+        _part(LEARNING, "card.due <= %(ahead)s", BY_DUE, "%(most)s"),
+        _part(NEW, "card.due < %(tomorrow)s", BY_DUE, "%(most)s"),  # wanted today
+        _part(REVIEW, "card.due < %(tomorrow)s", BY_DUE, "%(reviews)s"),
+        _part(NEW, NOT_SET, IN_ORDER, "%(new)s"),
     ]
 )
 
@@ -99,7 +104,7 @@ class Queue:
         self.now = now or timezone.now()
         with connection.cursor() as cursor:
             self.done = self._read_done(cursor)
-            self.learning, self.ahead, self.wanted, self.review, self.new = self._read_parts(cursor)
+            self.learning, (self.ahead, self.wanted, self.review, self.new) = self._read_parts(cursor)
         self.counts = Counts(self.ahead.count, self.wanted.count + self.review.count, self.new.count)
 
     def review_limit(self) -> int:
@@ -113,23 +118,25 @@ class Queue:
         cursor.execute(DONE, [self.settings.owner_id, day])
         return Done(*(cursor.fetchone() or ()))
 
-    def _read_parts(self, cursor: CursorWrapper) -> list[Part]:
-        until = tomorrow_start(self.now, self.settings)
-        limits = [MAX_COUNTED, MAX_COUNTED, MAX_COUNTED, self.review_limit(), self.new_limit()]
-        moments = [[self.now], [self.now + LEARN_AHEAD], [until], [until], []]
-        params: list[Any] = [self.settings.owner_id]
-        for due, limit in zip(moments, limits, strict=True):
-            values = [self.settings.owner_id, *map(connection.ops.adapt_datetimefield_value, [*due, self.now])]
-            params += [*values, limit, *values, min(limit, 1)]
-        cursor.execute(PARTS, params)
-        row = cursor.fetchone()
-        return [Part(count, first) for count, first in zip(row[::2], row[1::2], strict=True)]
+    def _read_parts(self, cursor: CursorWrapper) -> tuple[int | None, list[Part]]:
+        """The first card in learning that is due; then those ahead of their time, wanted, in review, and new."""
+        moments = {
+            "now": self.now,
+            "ahead": self.now + LEARN_AHEAD,
+            "tomorrow": tomorrow_start(self.now, self.settings),
+        }
+        values = {name: connection.ops.adapt_datetimefield_value(at) for name, at in moments.items()}
+        limits = {"most": MAX_COUNTED, "reviews": self.review_limit(), "new": self.new_limit()}
+        cursor.execute(PARTS, {"owner": self.settings.owner_id} | values | limits)
+        learning, *row = cursor.fetchone()
+        # Where the limit is reached no card is counted, and none is the next.
+        return learning, [Part(n, first if n else None) for n, first in zip(row[::2], row[1::2], strict=True)]
 
     def next(self) -> Card | None:
         """Learning that is due, then reviews with the new cards spread among them, then learning ahead of its time."""
         due, new = self.wanted.first or self.review.first, self.new.first
         planned = new or due if self._is_turn_of_new() else due or new
-        found = self.learning.first or planned or self.ahead.first
+        found = self.learning or planned or self.ahead.first
         return _card(found) if found else None
 
     def _is_turn_of_new(self) -> bool:
