@@ -7,15 +7,14 @@ order and stops at the day's limit, so that the time does not grow with the numb
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from django.contrib.auth.models import User
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Model
 from django.utils import timezone
 
 from kb.models import Topic
+from kb.rows import read_one
 from quiz.models import Card, OwnCard, Question, StudySettings
 from quiz.review.days import day_of, tomorrow_start
 
@@ -23,8 +22,6 @@ from quiz.review.days import day_of, tomorrow_start
 LEARN_AHEAD = timedelta(minutes=20)
 # Cards in learning, or put on today's list, that are counted at most; nobody has that many at a time.
 MAX_COUNTED = 1000
-
-Row = TypeVar("Row", bound=Model)
 
 DONE = "SELECT new, young, mature FROM quiz_daytally WHERE owner_id = %s AND day = %s"
 # The chosen topics; none means all of them.
@@ -127,7 +124,7 @@ class Queue:
         }
         values = {name: connection.ops.adapt_datetimefield_value(at) for name, at in moments.items()}
         limits = {"most": MAX_COUNTED, "reviews": self.review_limit(), "new": self.new_limit()}
-        cursor.execute(PARTS, {"owner": self.settings.owner_id} | values | limits)
+        cursor.execute(PARTS, {"owner": self.settings.owner_id, **values, **limits})
         learning, *row = cursor.fetchone()
         # Where the limit is reached no card is counted, and none is the next.
         return learning, [Part(n, first if n else None) for n, first in zip(row[::2], row[1::2], strict=True)]
@@ -149,18 +146,13 @@ class Queue:
 
 def _card(pk: int) -> Card:
     """With what it asks."""
-    card = _row(Card, pk)
+    card = read_one(Card, pk)
     if card.question_id:
-        card.question = _row(Question, card.question_id)
-        card.question.topic = _row(Topic, card.question.topic_id)
+        card.question = read_one(Question, card.question_id)
+        card.question.topic = read_one(Topic, card.question.topic_id)
     elif card.own_card_id:
-        card.own_card = _row(OwnCard, card.own_card_id)
+        card.own_card = read_one(OwnCard, card.own_card_id)
     return card
-
-
-def _row(model: type[Row], pk: int) -> Row:
-    sql = f"SELECT * FROM {model._meta.db_table} WHERE id = %s"  # noqa: S608 (the name of a table)
-    return model._default_manager.raw(sql, [pk])[0]
 
 
 def due_today(user: User) -> Counts:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from kb.models import Status, Topic
+from kb.rows import read, read_one
 from quiz.models import Attempt, Card, OwnCard, Question, ReviewEvent, Scheduling, StudySettings
 from quiz.review.days import day_of, day_start, tomorrow_start
 from quiz.review.queries import is_asked_today
@@ -57,8 +58,12 @@ def study_settings(user: User) -> StudySettings:
 
 
 def _kept_settings(owner_id: int) -> StudySettings | None:
-    """Read on every page, so without the ordering that `first` would add."""
-    return next(iter(StudySettings.objects.select_related("scheduling").filter(owner=owner_id)), None)
+    """Read on every page of the review."""
+    found = read(StudySettings, "WHERE owner_id = %s", [owner_id])
+    if not found:
+        return None
+    found[0].scheduling = read_one(Scheduling, found[0].scheduling_id)
+    return found[0]
 
 
 @transaction.atomic

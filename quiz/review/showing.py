@@ -10,6 +10,7 @@ from django.db.models import prefetch_related_objects
 
 from kb.markup import Resolver
 from kb.models import Point
+from kb.rows import read
 from kb.text import active_language
 from quiz.asking import Asked, Assessment, ask, assess
 from quiz.forms import AnswerForm, answer_form
@@ -18,13 +19,12 @@ from quiz.review.scheduling import RATINGS, preview
 from quiz.review.states import CardState
 from quiz.texts import question_texts
 
-# A page must be there at once, and to compile a queryset takes twice as long as to read so few rows.
-RUBRIC = "SELECT * FROM quiz_rubricpoint WHERE question_id = %s ORDER BY position"
+RUBRIC = "WHERE question_id = %s ORDER BY position"
 POINTS = """
-    SELECT point.id, point.slug, point.title_en, point.title_zh FROM quiz_question_points link
-    JOIN kb_point point ON point.id = link.point_id JOIN kb_topic topic ON topic.id = point.topic_id
-    WHERE link.question_id = %s ORDER BY topic.position, point.position, point.slug
+    JOIN quiz_question_points link ON link.point_id = kb_point.id JOIN kb_topic topic ON topic.id = kb_point.topic_id
+    WHERE link.question_id = %s ORDER BY topic.position, kb_point.position, kb_point.slug
 """
+POINT_COLUMNS = ("id", "slug", "title_en", "title_zh")
 
 GRADED_BY_CHOICE = (Question.SINGLE, Question.MULTI)
 
@@ -90,8 +90,8 @@ def _parts(question: Question) -> dict[str, Any]:
     """What the page shows of a question besides its own texts, in a fixed number of queries for each kind."""
     if question.kind in GRADED_BY_CHOICE:
         prefetch_related_objects([question], "choices")
-    rubric = RubricPoint.objects.raw(RUBRIC, [question.pk]) if question.kind == Question.OPEN else ()
-    return {"rubric": list(rubric), "points": list(Point.objects.raw(POINTS, [question.pk]))}
+    rubric = read(RubricPoint, RUBRIC, [question.pk]) if question.kind == Question.OPEN else []
+    return {"rubric": rubric, "points": read(Point, POINTS, [question.pk], only=POINT_COLUMNS)}
 
 
 def show(card: Card, token: str, *, data: object = None) -> Shown:
