@@ -136,7 +136,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=30),
+        "quick": Preset({}, seeds=(0,), expected_seconds=40),
         "standard": Preset({}, seeds=(0, 1, 2), expected_seconds=60),
         "gpu": Preset({}, seeds=(0, 1, 2), expected_seconds=30),
     },

@@ -78,12 +78,13 @@ def counted(matrices: list[Tensor], storage: Storage) -> dict[str, int]:
 
 def stored_tensors(matrix: Tensor, storage: Storage) -> Stored:
     """What bitsandbytes keeps of a weight, in its own classes."""
+    weight: Any
     if storage == "int8":
-        # typed as a plain parameter
-        eight: Any = Int8Params(matrix.cpu(), requires_grad=False).to(matrix.device)
-        return {"codes": [eight.data], "constants": [eight.SCB]}
+        raw: Any = Int8Params(matrix.cpu(), requires_grad=False)
+        weight = raw.to(matrix.device)
+        return {"codes": [weight.data], "constants": [weight.SCB]}
     form: Any = storage.removesuffix("-double")
-    weight: Any = four_bit_weight(matrix, form, double=storage.endswith("-double"))
+    weight = four_bit_weight(matrix, form, double=storage.endswith("-double"))
     return {"codes": [weight.data], **constants_and_tables(weight.quant_state)}
 
 
