@@ -40,7 +40,7 @@ def verdict_title(verdict: str) -> str:
 
 def claim_chip(claim: Claim, language: Language) -> str:
     return format_html(
-        '<a class="chip chip-{verdict}" href="{url}" title="{statement}">{label}</a>',
+        '<a class="chip chip-{verdict}" href="{url}" title="{statement}" data-card>{label}</a>',
         verdict=claim.verdict,
         url=claim.get_absolute_url(),
         statement=strip_tags(pick(claim, "statement", language)),

@@ -1,6 +1,6 @@
 """A lab's declared charts, drawn from runs: the reference and, beside it, the reader's own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import cast, get_args
 
@@ -8,11 +8,14 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from kb.text import Text
+from labs.catalog import get_lab
 from labs.charts import Better, Cell, Grid, PlotPoint, Role, Series, bar_chart, heat_map, line_chart, scatter_chart
 from labs.declaration import Chart, Lab, Metric
 from labs.models import Run
 from labs.numbers import format_unit
+from labs.points import parse_point
 from labs.queries import Result, results
+from labs.schema import CheckSource
 from labs.statistics import Summary
 
 
@@ -21,6 +24,36 @@ def figures(lab: Lab, reference: Run | None, own: Run | None = None) -> list[Saf
     found = {"reference": results(reference) if reference else [], "own": results(own) if own else []}
     drawn = (draw(lab, chart, found) for chart in lab.charts)
     return [figure for figure in drawn if figure]
+
+
+def claim_figures(checks: Iterable[CheckSource], references: Mapping[str, Run]) -> list[SafeString]:
+    """What decided a claim, in the charts of its labs, with the claimed value drawn across; one a metric and series.
+
+    `references` are the reference runs by lab. Heat maps are left out: a line has no place in them.
+    """
+    drawn: dict[tuple[str, str], SafeString] = {}
+    for check in checks:
+        if check.lab not in references or (check.lab, check.metric) in drawn:
+            continue
+        lab, found = get_lab(check.lab), {"reference": results(references[check.lab])}
+        charts = (chart for chart in lab.charts if chart.kind != "heat" and _shows(chart, check))
+        figure = next((draw(lab, chart, found, y_line=_claimed(check)) for chart in charts), None)
+        if figure:
+            drawn[check.lab, check.metric] = figure
+    return list(drawn.values())
+
+
+def _shows(chart: Chart, check: CheckSource) -> bool:
+    """Whether the check's point is one of those that the chart draws."""
+    settings = parse_point(check.point)
+    fits = all(settings.get(name) == value for name, value in chart.where.items())
+    return chart.metric == check.metric and chart.x in settings and fits
+
+
+def _claimed(check: CheckSource) -> float | None:
+    """The value or the bound; of an interval nothing, because one line would mislead."""
+    given = [v for v in (check.expected, check.at_least, check.at_most) if v is not None]
+    return given[0] if len(given) == 1 else None
 
 
 def compared_figures(lab: Lab, found: dict[str, list[Result]]) -> list[SafeString]:

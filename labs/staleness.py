@@ -12,7 +12,6 @@ from typing import Any
 
 from django.conf import settings
 
-
 MARKER = "store.json"  # lies in the folder of a prepared model, with the digest of its weights
 
 

@@ -18,5 +18,6 @@ run_urls = [
 claim_urls = [
     path("", views.claims, name="labs-claims"),
     path("<slug:slug>/", views.claim, name="labs-claim"),
+    path("<slug:slug>/card/", views.claim_card, name="labs-claim-card"),
 ]
 worker_urls = [path("", views.workers, name="labs-workers")]

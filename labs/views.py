@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.cache import patch_cache_control
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
@@ -14,10 +15,11 @@ from kb.http import SignedInRequest
 from kb.queries import resolver_for
 from labs.catalog import all_labs
 from labs.chips import claim_value
+from labs.citing import citation
 from labs.comparison import NotComparable, comparison_figures, parameter_rows, result_rows, runs_to_compare
 from labs.declaration import GROUPS, Lab
 from labs.durations import expected_durations
-from labs.figures import figures
+from labs.figures import claim_figures, figures
 from labs.forms import LabForm
 from labs.listing import choice_of, chosen_runs
 from labs.live import numbers_context, state_context
@@ -226,6 +228,7 @@ def claim(request: HttpRequest, slug: str) -> HttpResponse:
     checks = [CheckSource.model_validate(check) for check in claim.checks]
     found_runs = runs_on_claim(claim, request.user)
     findings = findings_of_runs(checks, found_runs)
+    references = {run.lab_slug: run for run in found_runs if run.origin == Run.REFERENCE and run.preset == "standard"}
     questions = claim.questions.select_related("root")
     context = {
         "claim": claim,
@@ -233,7 +236,26 @@ def claim(request: HttpRequest, slug: str) -> HttpResponse:
         "checks": list(zip(checks, claim.findings, strict=False)),
         "labs": labs_of_claim(claim),
         "evidence": [{"run": run, "findings": findings[run.pk]} for run in found_runs],
+        "figures": claim_figures(checks, references),
+        "citation": citation(claim, request.build_absolute_uri(claim.get_absolute_url())),
         "questions": questions,
         "resolver": resolver_for((claim, Claim.TEXTS), *((question, ["prompt"]) for question in questions)),
     }
     return render(request, "labs/claim.html", context)
+
+
+@require_safe
+def claim_card(request: HttpRequest, slug: str) -> HttpResponse:
+    """What a chip shows while the pointer or the keyboard is on it."""
+    claim = get_object_or_404(Claim.objects.prefetch_related("decided_by"), slug=slug)
+    finding = claim.findings[0] if claim.findings else None
+    context = {
+        "claim": claim,
+        "value": claim_value(claim),
+        "finding": finding,
+        "run": next(iter(claim.decided_by.all()), None),
+        "resolver": resolver_for((claim, ["statement"])),
+    }
+    response = render(request, "labs/_claim_card.html", context)
+    patch_cache_control(response, private=True, max_age=60)
+    return response

@@ -185,6 +185,23 @@ def command(run: Run) -> str:
 
 
 @register.filter
+def commands(claim: Claim) -> list[str]:
+    """Shell commands that give the numbers of a claim again: a formula's value, or a lab's standard run."""
+    found = (_formula_command(check) if check.get("formula") else _lab_command(check["lab"]) for check in claim.checks)
+    return list(dict.fromkeys(found))
+
+
+def _formula_command(check: dict[str, Any]) -> str:
+    arguments = ", ".join(f"{name}={value!r}" for name, value in check.get("arguments", {}).items())
+    code = f"from labs.formulas import FORMULAS; print(FORMULAS[{check['formula']!r}]({arguments}))"
+    return shlex.join([".venv/bin/python", "-c", code])
+
+
+def _lab_command(slug: str) -> str:
+    return shlex.join([".venv/bin/python", "manage.py", "run_lab", slug, "--preset", "standard", "--json"])
+
+
+@register.filter
 def flat(value: Any) -> str:
     """Parameters, versions and hardware as text: lists with commas, mappings as `name value`."""
     if isinstance(value, Mapping):

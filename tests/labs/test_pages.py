@@ -1,6 +1,10 @@
 """The pages of labs, runs and claims."""
 
+import contextlib
+import io
 import re
+import shlex
+from html import unescape
 
 import pytest
 from django.utils import timezone
@@ -303,7 +307,7 @@ def test_a_run_of_an_older_lab_is_shown_and_marked(as_alice, alice):
     add_values(run, "renamed_since", "", 1.0)
     add_values(run, "validation_loss", "rank=1,scaling=double", 1.25)
     html = body(as_alice, run.get_absolute_url())
-    assert "older version of the lab" in html
+    assert "older: the lab or its model has changed since" in html
     assert "1.25" in html
 
 
@@ -468,3 +472,64 @@ def test_every_lab_is_listed_once_in_its_group(client):
         assert re.findall(r'href="/labs/([^/]+)/"', section) == [
             s for s, lab in all_labs().items() if lab.group == group
         ]
+
+
+# --- a claim's card, picture and citation -----------------------------------------------------------------------------
+
+
+def decided_claim() -> Claim:
+    with_losses(make_run(preset="standard"), 0.1, 0.2, 0.3)
+    make_measured_claim(slug="loss-falls", statement_en="The loss is at most *one*.")
+    claims_recompute()
+    return Claim.objects.get()
+
+
+def test_a_card_says_what_was_found_how_often_when_and_on_what(as_charlie):
+    claim = decided_claim()
+    html = body(as_charlie, f"{claim.get_absolute_url()}card/")
+    assert "The loss is at most <em>one</em>." in html
+    assert "reproduced" in html
+    assert "3 seeds" in html
+    assert timezone.now().date().isoformat() in html
+    assert "<html" not in html
+
+
+def test_a_card_speaks_chinese_and_is_nobodys_secret(as_charlie):
+    html = body(as_charlie, f"{decided_claim().get_absolute_url()}card/", language="zh-hans")
+    assert "3 个种子" in html
+
+
+def test_the_card_of_no_claim_is_not_found(as_charlie):
+    assert as_charlie.get("/claims/no-such/card/").status_code == 404
+
+
+def test_the_claimed_value_is_drawn_into_the_picture(as_charlie):
+    html = body(as_charlie, decided_claim().get_absolute_url())
+    assert html.count('<figure class="plot">') == 1
+    assert "claimed: 1" in html
+
+
+def test_a_claim_can_be_cited(as_charlie):
+    claim = make_claim(slug="count", statement_en="About 5 % of W_0 {sic}.")
+    claims_recompute()
+    html = body(as_charlie, claim.get_absolute_url())
+    assert "@misc{proofdeck-count," in html
+    assert r"title = {{About 5 \% of W\_0 \{sic\}.}}" in html
+    assert r"howpublished = {\url{http://testserver/claims/count/}}" in html
+    assert "[About 5 % of W_0 {sic}.](http://testserver/claims/count/) (reproduced, " in html
+
+
+def test_a_formula_is_repeated_by_one_command(as_charlie):
+    html = body(as_charlie, make_claim().get_absolute_url())
+    command = re.search(r"<code>(\.venv/bin/python -c .*?)</code>", html)
+    assert command
+    code = shlex.split(unescape(command[1]))[-1]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(code, {})  # noqa: S102 - what the page tells the reader to run
+    assert printed.getvalue() == "256\n"
+
+
+def test_a_measurement_is_repeated_by_its_lab(as_charlie):
+    html = body(as_charlie, make_measured_claim().get_absolute_url())
+    assert "manage.py run_lab rank-sweep --preset standard --json" in html
