@@ -13,6 +13,7 @@ run_urls = [
     path("<int:run_id>/", views.run, name="labs-run"),
     path("<int:run_id>/progress/", views.progress, name="labs-progress"),
     path("<int:run_id>/cancel/", views.cancel, name="labs-cancel"),
+    path("<int:run_id>/export.<slug:form>", views.export, name="labs-export"),
     path("<int:run_id>/artifacts/<str:name>/", views.artifact, name="labs-artifact"),
 ]
 claim_urls = [

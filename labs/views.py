@@ -19,6 +19,7 @@ from labs.citing import citation
 from labs.comparison import NotComparable, comparison_figures, parameter_rows, result_rows, runs_to_compare
 from labs.declaration import GROUPS, Lab
 from labs.durations import expected_durations
+from labs.exports import csv_of, json_of, script_of
 from labs.figures import claim_figures, figures
 from labs.forms import LabForm
 from labs.listing import choice_of, chosen_runs
@@ -190,6 +191,25 @@ def cancel(request: SignedInRequest, run_id: int) -> HttpResponse:
     if not run_cancel(run):
         messages.info(request, _("This run has already ended."))
     return redirect(run)
+
+
+EXPORTS = {
+    "json": (json_of, "application/json"),
+    "csv": (csv_of, "text/csv; charset=utf-8"),
+    "sh": (script_of, "text/x-shellscript; charset=utf-8"),
+}
+
+
+@require_safe
+def export(request: HttpRequest, run_id: int, form: str) -> HttpResponse:
+    """The record of a run, its numbers, or a script that repeats it, as a download."""
+    run = run_for_user(request.user, run_id)
+    if form not in EXPORTS or run.status != Run.SUCCEEDED:
+        raise Http404(f"Run {run.pk} has no {form}")
+    write, content_type = EXPORTS[form]
+    name = f"{run.lab_slug}-{run.pk}.{form}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return HttpResponse(write(run), content_type=content_type, headers=headers)
 
 
 @require_safe

@@ -1,6 +1,5 @@
 """Template tags for numbers, verdicts, runs and claims."""
 
-import json
 import shlex
 from collections.abc import Mapping
 from datetime import timedelta
@@ -13,6 +12,7 @@ from django.utils.translation import ngettext
 
 from kb.text import active_language
 from labs import chips, waiting
+from labs.exports import repeat_command
 from labs.models import Claim, Run
 from labs.numbers import format_number, format_quantity, format_unit
 from labs.schema import CheckSource
@@ -174,14 +174,7 @@ def seeds_count(n: int) -> str:
     return ngettext("%(n)s seed", "%(n)s seeds", n) % {"n": n}
 
 
-@register.filter
-def command(run: Run) -> str:
-    """The shell command that repeats a run."""
-    words = [".venv/bin/python", "manage.py", "run_lab", run.lab_slug]
-    if run.preset:
-        return shlex.join([*words, "--preset", run.preset, "--json"])
-    seeds = ",".join(str(seed) for seed in run.seeds)
-    return shlex.join([*words, "--params", json.dumps(run.params), "--seeds", seeds, "--json"])
+register.filter("command", repeat_command)
 
 
 @register.filter

@@ -59,7 +59,8 @@ document.addEventListener("focusout", hide);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") hide();
 });
-window.addEventListener("scroll", hide, { passive: true });
+// Tab scrolls a chip into view; the card follows it.
+window.addEventListener("scroll", () => shown && place(shown), { passive: true });
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.target !== card) hide();
 });

@@ -31,6 +31,11 @@ def test_a_learner_follows_a_number_to_its_run_and_repeats_it(page: Page, site: 
     # The number in the answer carries a verdict and leads to its evidence.
     chip = page.locator('a.chip[href="/claims/rank-matters/"]').first
     expect(chip).to_have_text(re.compile(r"\d.*(reproduced|refuted|partly true)"))
+    chip.hover()
+    card = page.get_by_role("tooltip")
+    expect(card).to_contain_text("3 seeds")
+    page.keyboard.press("Escape")
+    expect(card).to_be_hidden()
     chip.click()
     expect(page.locator(".chip-large")).to_be_visible()
     reference = page.get_by_role("link", name=re.compile("Reference")).first
