@@ -64,6 +64,8 @@ EMBEDDED_DATABASE = {"ENGINE": "django.db.backends.sqlite3", "NAME": DATA_DIR / 
 database: dict[str, Any] = database_from_url("DATABASE_URL", DATABASE_URL) if DATABASE_URL else EMBEDDED_DATABASE
 if database["ENGINE"].endswith("sqlite3"):
     database["OPTIONS"] = SQLITE_OPTIONS
+    # Each thread keeps its connection: to open the file and read the schema takes as long as half a page.
+    database["CONN_MAX_AGE"] = None
 else:
     database["OPTIONS"] = {**database.get("OPTIONS", {}), **POSTGRES_OPTIONS}
 DATABASES = {"default": database}
