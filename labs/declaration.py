@@ -96,6 +96,22 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Guess:
+    """What a learner may predict before a run, of a metric at points that the presets have.
+
+    `value`: the number at the one point. `order`: the points from the smallest value to the largest. `which`: the
+    points where the value is at most `at_most`.
+    """
+
+    slug: str
+    kind: Literal["value", "order", "which"]
+    text: Text
+    metric: str
+    points: tuple[str, ...]
+    at_most: float = 0.0
+
+
+@dataclass(frozen=True)
 class Needs:
     """What a machine has to have for a run: so much memory, a GPU, so much memory on that. 0 MB is any."""
 
@@ -150,6 +166,7 @@ class Lab:
     metrics: tuple[Metric, ...]
     charts: tuple[Chart, ...]
     presets: dict[PresetName, Preset]
+    guesses: tuple[Guess, ...] = ()
     points: Callable[[Any, Sequence[int]], list[tuple[str, int]]] | None = None
     work: Callable[[Any], float] = one
 

@@ -9,7 +9,21 @@ from django.utils.translation import gettext as _
 
 from kb.text import Text
 from labs.catalog import get_lab
-from labs.charts import Better, Cell, Grid, PlotPoint, Role, Series, bar_chart, heat_map, line_chart, scatter_chart
+from labs.charts import (
+    Across,
+    Better,
+    Cell,
+    Grid,
+    PlotPoint,
+    Role,
+    Series,
+    bar_chart,
+    claimed,
+    heat_map,
+    line_chart,
+    predicted,
+    scatter_chart,
+)
 from labs.declaration import Chart, Lab, Metric
 from labs.models import Run
 from labs.numbers import format_unit
@@ -19,11 +33,21 @@ from labs.schema import CheckSource
 from labs.statistics import Summary
 
 
-def figures(lab: Lab, reference: Run | None, own: Run | None = None) -> list[SafeString]:
-    """The lab's charts; one without any data is left out."""
+def figures(
+    lab: Lab, reference: Run | None, own: Run | None = None, expected: Mapping[str, float] | None = None
+) -> list[SafeString]:
+    """The lab's charts; one without any data is left out. `expected` are predicted numbers by the guess they answer."""
     found = {"reference": results(reference) if reference else [], "own": results(own) if own else []}
-    drawn = (draw(lab, chart, found) for chart in lab.charts)
+    drawn = (draw(lab, chart, found, y_line=_expected(lab, chart, expected or {})) for chart in lab.charts)
     return [figure for figure in drawn if figure]
+
+
+def _expected(lab: Lab, chart: Chart, expected: Mapping[str, float]) -> Across | None:
+    """The first predicted number that belongs into the chart."""
+    for guess in lab.guesses:
+        if guess.kind == "value" and guess.slug in expected and _shows(chart, guess.metric, guess.points[0]):
+            return predicted(expected[guess.slug])
+    return None
 
 
 def claim_figures(checks: Iterable[CheckSource], references: Mapping[str, Run]) -> list[SafeString]:
@@ -36,24 +60,24 @@ def claim_figures(checks: Iterable[CheckSource], references: Mapping[str, Run]) 
         if check.lab not in references or (check.lab, check.metric) in drawn:
             continue
         lab, found = get_lab(check.lab), {"reference": results(references[check.lab])}
-        charts = (chart for chart in lab.charts if chart.kind != "heat" and _shows(chart, check))
+        charts = (chart for chart in lab.charts if chart.kind != "heat" and _shows(chart, check.metric, check.point))
         figure = next((draw(lab, chart, found, y_line=_claimed(check)) for chart in charts), None)
         if figure:
             drawn[check.lab, check.metric] = figure
     return list(drawn.values())
 
 
-def _shows(chart: Chart, check: CheckSource) -> bool:
-    """Whether the check's point is one of those that the chart draws."""
-    settings = parse_point(check.point)
+def _shows(chart: Chart, metric: str, point: str) -> bool:
+    """Whether the point is one of those that the chart draws."""
+    settings = parse_point(point)
     fits = all(settings.get(name) == value for name, value in chart.where.items())
-    return chart.metric == check.metric and chart.x in settings and fits
+    return chart.metric == metric and chart.x in settings and fits
 
 
-def _claimed(check: CheckSource) -> float | None:
+def _claimed(check: CheckSource) -> Across | None:
     """The value or the bound; of an interval nothing, because one line would mislead."""
     given = [v for v in (check.expected, check.at_least, check.at_most) if v is not None]
-    return given[0] if len(given) == 1 else None
+    return claimed(given[0]) if len(given) == 1 else None
 
 
 def compared_figures(lab: Lab, found: dict[str, list[Result]]) -> list[SafeString]:
@@ -92,7 +116,7 @@ def value_title(metric: Metric) -> str:
     return f"{metric.title} ({format_unit(metric.unit)})" if metric.unit else str(metric.title)
 
 
-def draw(lab: Lab, chart: Chart, found: dict[str, list[Result]], *, y_line: float | None = None) -> SafeString | None:
+def draw(lab: Lab, chart: Chart, found: dict[str, list[Result]], *, y_line: Across | None = None) -> SafeString | None:
     """One chart; `found` holds the results by role (`reference`, `own`), or by the titles of runs."""
     metric = lab.metric(chart.metric)
     shown = {role: [r for r in group if _belongs(chart, r)] for role, group in found.items()}
@@ -141,7 +165,7 @@ def _heat_map(chart: Chart, shown: dict[str, list[Result]], title_of_values: str
 
 
 def _scatter(
-    lab: Lab, chart: Chart, shown: dict[str, list[Result]], found: dict[str, list[Result]], y_line: float | None
+    lab: Lab, chart: Chart, shown: dict[str, list[Result]], found: dict[str, list[Result]], y_line: Across | None
 ) -> SafeString | None:
     """Points that have both metrics. Beside other runs, each run is a series of its own, with its own front."""
     x_metric, y_metric = lab.metric(chart.x_metric), lab.metric(chart.metric)

@@ -8,6 +8,7 @@ from django.utils import timezone
 from labs.curves import curve_figures
 from labs.figures import figures
 from labs.models import Run, RunPart
+from labs.predicting import predicted_rows
 from labs.progress import seconds_left
 from labs.queries import reference_run, table_of
 from labs.waiting import Site
@@ -45,6 +46,12 @@ def numbers_context(run: Run) -> dict[str, Any]:
         "reference": reference,
         "own": own,
         "compared": compared,
-        "figures": figures(lab, reference, own) if is_shown else [],
+        "figures": figures(lab, reference, own, _expected(run)) if is_shown else [],
+        "predictions": predicted_rows(run),
         "table": table_of(lab, compared) if is_shown else [],
     }
+
+
+def _expected(run: Run) -> dict[str, float]:
+    """The predicted numbers; orders and choices have no place in a chart."""
+    return {p.guess: p.answer for p in run.predictions.all() if isinstance(p.answer, int | float)}

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from kb.fields import OrderedJSONField
 from kb.history import ItemHistory
@@ -165,6 +166,25 @@ class Run(Work):
             return 100
         done = self.progress_done + self.progress_within
         return min(99, int(100 * done / self.progress_total)) if self.progress_total else 0
+
+
+class Prediction(models.Model):
+    """What a learner expected of a run before it began. Committed with the run, scored when it has succeeded."""
+
+    CERTAINTIES = [(1, _("a guess")), (2, _("fairly sure")), (3, _("certain"))]
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="predictions")
+    guess = models.SlugField(max_length=40)  # of the lab: labs.declaration.Guess
+    answer = models.JSONField()  # a number, or points (labs.guessing.Answer)
+    certainty = models.PositiveSmallIntegerField(choices=CERTAINTIES)
+    score = models.FloatField(null=True, blank=True)  # 0 to 1; null until the run is there, and when it lacks a point
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [models.UniqueConstraint(fields=["run", "guess"], name="prediction_once")]
+
+    def __str__(self) -> str:
+        return f"{self.guess} of run {self.run_id}: {self.answer}"
 
 
 class RunPart(Work):

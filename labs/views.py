@@ -22,6 +22,7 @@ from labs.durations import expected_durations
 from labs.exports import csv_of, json_of, script_of
 from labs.figures import claim_figures, figures
 from labs.forms import LabForm
+from labs.guess_forms import GuessForm
 from labs.listing import choice_of, chosen_runs
 from labs.live import numbers_context, state_context
 from labs.models import Claim, Run
@@ -53,7 +54,9 @@ def labs(request: HttpRequest) -> HttpResponse:
     return render(request, "labs/labs.html", {"groups": groups})
 
 
-def _lab_page(request: HttpRequest, lab: Lab, preset: str, form: LabForm, **more: Any) -> HttpResponse:
+def _lab_page(
+    request: HttpRequest, lab: Lab, preset: str, form: LabForm, guess_form: GuessForm, **more: Any
+) -> HttpResponse:
     reference = reference_run(lab)
     claims = claims_of_lab(lab)
     status = more.pop("status", 200)
@@ -61,6 +64,7 @@ def _lab_page(request: HttpRequest, lab: Lab, preset: str, form: LabForm, **more
     context = {
         "lab": lab,
         "form": form,
+        "guess_form": guess_form,
         "preset": preset,
         "presets": [{"name": name, "duration": durations[lab.slug, name]} for name in lab.presets],
         "reference": reference,
@@ -79,7 +83,7 @@ def lab(request: HttpRequest, slug: str) -> HttpResponse:
     lab = lab_or_404(slug)
     preset = request.GET.get("preset", "")
     preset = preset if preset in lab.presets else "quick"
-    return _lab_page(request, lab, preset, LabForm(lab, preset))
+    return _lab_page(request, lab, preset, LabForm(lab, preset), GuessForm(lab))
 
 
 @require_POST
@@ -87,16 +91,16 @@ def lab(request: HttpRequest, slug: str) -> HttpResponse:
 def submit(request: SignedInRequest, slug: str) -> HttpResponse:
     """Queue a run; when the same question has an answer already, offer that first (`again` runs it all the same)."""
     lab = lab_or_404(slug)
-    form = LabForm(lab, "quick", request.POST)
-    if not form.is_valid() or form.request is None:
-        return _lab_page(request, lab, "", form, status=422)
+    form, guess_form = LabForm(lab, "quick", request.POST), GuessForm(lab, request.POST)
+    if not (form.is_valid() and guess_form.is_valid()) or form.request is None:
+        return _lab_page(request, lab, "", form, guess_form, status=422)
     if "again" not in request.POST and (found := _answers(request.user, form.request)):
-        return _lab_page(request, lab, form.request.preset, form, **found)
+        return _lab_page(request, lab, form.request.preset, form, guess_form, **found)
     try:
-        return redirect(run_submit(user=request.user, request=form.request))
+        return redirect(run_submit(user=request.user, request=form.request, expected=guess_form.expected))
     except LimitReached as e:
         form.add_error(None, str(e))
-        return _lab_page(request, lab, "", form, status=429 if e.temporary else 403)
+        return _lab_page(request, lab, "", form, guess_form, status=429 if e.temporary else 403)
 
 
 def _answers(user: User, request: Request) -> dict[str, Any]:

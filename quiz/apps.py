@@ -13,9 +13,11 @@ class QuizConfig(AppConfig):
         from kb.content import registry
         from kb.editing import dashboard
         from kb.markup import register_inline
+        from labs.services.predictions import after_scored
         from quiz import panels
         from quiz.links import question_links
         from quiz.models import Question
+        from quiz.predictions import review_missed
         from quiz.search_source import KIND_TITLES, question_documents
         from quiz.sources import CONTENT_TYPES
         from quiz.texts import all_texts
@@ -29,6 +31,7 @@ class QuizConfig(AppConfig):
         search.sources["question"] = question_documents
         renderings.texts[Question] = all_texts
         register_inline("question", question_links)
+        after_scored.append(review_missed)
 
 
 def _link_all(folder: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import (
     LOSS,
     NATS,
@@ -136,6 +136,18 @@ LAB = Lab(
             kind="bar",
             x_title=START,
             x_titles=STARTS,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "zero-gradient",
+            "which",
+            Text(
+                en="Where is the gradient of A exactly zero in the first step?",
+                zh="第一步里，哪些初始化方式下 A 的梯度恰好为零？",
+            ),
+            "first_gradient_a",
+            ("start=kaiming", "start=a-zero", "start=both-zero", "start=both-random"),
         ),
     ),
     presets={

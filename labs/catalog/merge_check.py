@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import (
     LOSS,
     NATS,
@@ -269,6 +269,18 @@ LAB = Lab(
             x_title=PATH,
             series_titles=PATH_TITLES,
             where={"base": "nf4"},
+        ),
+    ),
+    guesses=(
+        Guess(
+            "bypass",
+            "value",
+            Text(
+                en="In float32, how long does a pass with the unmerged adapter take, as a multiple of the base's?",
+                zh="float32 下，适配器不合并时，一次前向耗时是基座的几倍？",
+            ),
+            "latency_ratio",
+            ("dtype=float32,variant=adapter",),
         ),
     ),
     presets={

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import LanguageModel
 
 
@@ -106,6 +106,19 @@ LAB = Lab(
             series="source",
             x_title=CODE,
             series_titles=SOURCES,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "commonest",
+            "value",
+            Text(
+                en="If all sixteen codes were used alike, each would have a sixteenth. What share of the weights gets "
+                "the commonest one, in percent?",
+                zh="如果十六个编码用得一样多，每个占十六分之一。最常用的编码实际占权重的百分之几？",
+            ),
+            "commonest_share",
+            ("source=weights",),
         ),
     ),
     presets={

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, ModelName, Parameters, Preset, parameter
 from labs.shared import different
 
 Format = Literal["nf4", "fp4", "int4", "int8"]
@@ -227,6 +227,24 @@ LAB = Lab(
             x_title=BLOCK,
             series_titles=CONSTANTS,
             where={"part": "encoder", "format": "nf4"},
+        ),
+    ),
+    guesses=(
+        Guess(
+            "order",
+            "order",
+            Text(
+                en="Order the formats by relative error of the weights at block size 64, from the smallest (1) to the "
+                "largest (4).",
+                zh="块大小 64 时，按权重的相对误差从小（1）到大（4）给各格式排序。",
+            ),
+            "relative_error",
+            (
+                "block=64,constants=plain,format=nf4,part=encoder",
+                "block=64,constants=plain,format=fp4,part=encoder",
+                "block=64,constants=plain,format=int4,part=encoder",
+                "block=64,constants=plain,format=int8,part=encoder",
+            ),
         ),
     ),
     presets={

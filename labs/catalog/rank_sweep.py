@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.points import point_key
 from labs.shared import LOSS, NATS, Alpha, BatchSize, LanguageModel, LearningRate, Steps, TargetModules, different
 
@@ -186,6 +186,28 @@ LAB = Lab(
             log_x=True,
             x_title=RANK,
             series_titles=SCALING_TITLES,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "order",
+            "order",
+            Text(
+                en="Order the four settings by validation loss, from the smallest (1) to the largest (4).",
+                zh="按验证损失从小（1）到大（4）给这四种设置排序。",
+            ),
+            "validation_loss",
+            ("rank=1,scaling=constant", "rank=64,scaling=constant", "rank=1,scaling=double", "rank=64,scaling=double"),
+        ),
+        Guess(
+            "parameters",
+            "value",
+            Text(
+                en="How many parameters are trained at rank 64 on all linear layers of SmolLM2-135M?",
+                zh="SmolLM2-135M 的所有线性层都加秩 64 的 LoRA，要训练多少参数？",
+            ),
+            "trainable_parameters",
+            ("rank=64,scaling=double",),
         ),
     ),
     presets={

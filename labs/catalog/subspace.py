@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import DIVERGED, VALIDATION_LOSS, Alpha, BatchSize, LanguageModel, LearningRate, Steps, TargetModules
 
 
@@ -133,6 +133,18 @@ LAB = Lab(
             kind="bar",
             x_title=Text(en="rank", zh="秩"),
             series_titles=DIRECTIONS,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "amplification",
+            "value",
+            Text(
+                en="By what factor does the update amplify its own directions of W, at rank 8?",
+                zh="秩 8 时，更新把 W 在其自身方向上的分量放大多少倍？",
+            ),
+            "amplification",
+            ("directions=update,rank=8",),
         ),
     ),
     presets={

@@ -7,12 +7,13 @@ from labs.charts.axes import Axis, format_tick, linear_ticks, log_ticks, make_ax
 from labs.charts.bars import bar_chart
 from labs.charts.heat import SHADES, Cell, Grid, heat_map
 from labs.charts.lines import line_chart
-from labs.charts.parts import CORNERS, PlotPoint, Role, Series
+from labs.charts.parts import CORNERS, Across, PlotPoint, Role, Series, claimed, predicted
 from labs.charts.scatter import Better, pareto_front, scatter_chart
 
 __all__ = [
     "CORNERS",
     "SHADES",
+    "Across",
     "Axis",
     "Better",
     "Cell",
@@ -21,6 +22,7 @@ __all__ = [
     "Role",
     "Series",
     "bar_chart",
+    "claimed",
     "format_tick",
     "heat_map",
     "line_chart",
@@ -28,5 +30,6 @@ __all__ = [
     "log_ticks",
     "make_axis",
     "pareto_front",
+    "predicted",
     "scatter_chart",
 ]

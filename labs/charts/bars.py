@@ -10,6 +10,7 @@ from labs.charts.parts import (
     BOTTOM,
     RIGHT,
     TOP,
+    Across,
     Frame,
     Series,
     add,
@@ -17,7 +18,7 @@ from labs.charts.parts import (
     check,
     coloured,
     description,
-    draw_claimed,
+    draw_across,
     draw_whisker,
     draw_x_axis,
     draw_y_axis,
@@ -35,7 +36,7 @@ def bar_chart(
     title: str,
     x_title: str,
     y_title: str,
-    y_line: float | None = None,
+    y_line: Across | None = None,
     width: int = 640,
     height: int = 360,
 ) -> SafeString:
@@ -49,15 +50,15 @@ def bar_chart(
         raise ValueError(f"Invalid bar chart: a point's x is not one of the {len(categories)} categories")
     box = box_of(series, title, y_title)
     svg = drawing(box, title, description(series, x_title, y_title, categories), width, height)
-    y_values = [v for p in points for v in (p.y, *p.ends)] + ([y_line] if y_line is not None else [])
+    y_values = [v for p in points for v in (p.y, *p.ends)] + ([y_line.value] if y_line else [])
     y = make_axis([0, *y_values], height - BOTTOM, TOP)
     x = Axis(-0.5, len(categories) - 0.5, (), left_of(y), width - RIGHT)
     frame = Frame(svg, x, y)
     draw_y_axis(frame, width)
     draw_x_axis(frame, list(enumerate(categories)), x_title, width, height)
     _draw_bars(frame, series, categories)
-    if y_line is not None:
-        draw_claimed(frame, y_line, width)
+    if y_line:
+        draw_across(frame, y_line, width)
     return to_html(box)
 
 

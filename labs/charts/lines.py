@@ -9,6 +9,7 @@ from labs.charts.parts import (
     BOTTOM,
     RIGHT,
     TOP,
+    Across,
     Frame,
     Series,
     add,
@@ -16,7 +17,7 @@ from labs.charts.parts import (
     check,
     coloured,
     description,
-    draw_claimed,
+    draw_across,
     draw_marker,
     draw_whisker,
     draw_x_axis,
@@ -38,16 +39,16 @@ def line_chart(
     y_title: str,
     log_x: bool = False,
     log_y: bool = False,
-    y_line: float | None = None,
+    y_line: Across | None = None,
     width: int = 640,
     height: int = 360,
 ) -> SafeString:
-    """Lines with markers over a numeric x; `y_line` is a claimed value, drawn across.
+    """Lines with markers over a numeric x; `y_line` is a claimed or predicted value, drawn across.
 
     Raises ValueError when there is no point, a value is not finite, or a logarithmic axis meets a value ≤ 0.
     """
     points = [p for s in series for p in s.points]
-    y_values = [v for p in points for v in (p.y, *p.ends)] + ([y_line] if y_line is not None else [])
+    y_values = [v for p in points for v in (p.y, *p.ends)] + ([y_line.value] if y_line else [])
     check(points, [p.x for p in points] if log_x else [], y_values if log_y else [])
     box = box_of(series, title, y_title)
     svg = drawing(box, title, description(series, x_title, y_title), width, height)
@@ -57,8 +58,8 @@ def line_chart(
     frame = Frame(svg, x, y)
     draw_y_axis(frame, width)
     draw_x_axis(frame, [(tick, format_tick(tick, x.ticks)) for tick in x.ticks], x_title, width, height)
-    if y_line is not None:
-        draw_claimed(frame, y_line, width)
+    if y_line:
+        draw_across(frame, y_line, width)
     for index, one in coloured(series):
         _draw_line_series(frame, one, index)
     return to_html(box)

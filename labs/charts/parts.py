@@ -198,11 +198,32 @@ def draw_x_axis(frame: Frame, labels: Sequence[tuple[float, str]], x_title: str,
     )
 
 
-def draw_claimed(frame: Frame, value: float, width: int) -> None:
-    y = frame.y.place(value)
-    add(frame.svg, "line", x1=left_of(frame.y), x2=width - RIGHT, y1=y, y2=y, class_="claimed")
-    label = pgettext("a value that a claim gives, on a chart", "claimed: %(value)s") % {"value": f"{value:.4g}"}
-    add(frame.svg, "text", label, x=width - RIGHT, y=y - 6, text_anchor="end", class_="claimed-label")
+@dataclass(frozen=True)
+class Across:
+    """A value drawn across a chart, with what it is."""
+
+    value: float
+    label: str
+
+
+def claimed(value: float) -> Across:
+    return Across(value, pgettext("a value that a claim gives, on a chart", "claimed: %(value)s") % _shown(value))
+
+
+def predicted(value: float) -> Across:
+    return Across(
+        value, pgettext("a value that a learner expected, on a chart", "predicted: %(value)s") % _shown(value)
+    )
+
+
+def _shown(value: float) -> dict[str, str]:
+    return {"value": f"{value:.4g}"}
+
+
+def draw_across(frame: Frame, line: Across, width: int) -> None:
+    y = frame.y.place(line.value)
+    add(frame.svg, "line", x1=left_of(frame.y), x2=width - RIGHT, y1=y, y2=y, class_="across")
+    add(frame.svg, "text", line.label, x=width - RIGHT, y=y - 6, text_anchor="end", class_="across-label")
 
 
 def draw_whisker(group: Element, frame: Frame, point: PlotPoint, x: float) -> None:

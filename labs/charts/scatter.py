@@ -17,6 +17,7 @@ from labs.charts.parts import (
     MARKER,
     RIGHT,
     TOP,
+    Across,
     Frame,
     PlotPoint,
     Series,
@@ -25,7 +26,7 @@ from labs.charts.parts import (
     box_of,
     check,
     coloured,
-    draw_claimed,
+    draw_across,
     draw_marker,
     draw_whisker,
     draw_x_axis,
@@ -83,7 +84,7 @@ def scatter_chart(
     log_y: bool = False,
     better: tuple[Better, Better] | None = None,
     apart: bool = False,
-    y_line: float | None = None,
+    y_line: Across | None = None,
     width: int = 640,
     height: int = 420,
 ) -> SafeString:
@@ -94,7 +95,7 @@ def scatter_chart(
     """
     points = [p for s in series for p in s.points]
     x_values = [v for p in points for v in (p.x, *p.x_ends)]
-    y_values = [v for p in points for v in (p.y, *p.ends)] + ([y_line] if y_line is not None else [])
+    y_values = [v for p in points for v in (p.y, *p.ends)] + ([y_line.value] if y_line else [])
     check(points, x_values if log_x else [], y_values if log_y else [])
     fronts = _fronts(series, better, apart) if better else []
     box = box_of(series, title, y_title, has_lines=False, has_front=bool(fronts))
@@ -103,8 +104,8 @@ def scatter_chart(
     frame = Frame(svg, make_axis(x_values, left_of(y) + 10, width - RIGHT, log=log_x), y)
     draw_y_axis(frame, width)
     draw_x_axis(frame, [(tick, format_tick(tick, frame.x.ticks)) for tick in _apart(frame)], x_title, width, height)
-    if y_line is not None:
-        draw_claimed(frame, y_line, width)
+    if y_line:
+        draw_across(frame, y_line, width)
     for front in fronts:
         add(add(svg, "g", class_=front.css_class), "path", d=front.path(frame), class_="front")
     for index, one in coloured(series):

@@ -17,7 +17,9 @@ from labs.services.parts import (
     parts_make,
     parts_ring,
 )
+from labs.services.predictions import predictions_commit, predictions_score
 from labs.services.requests import (
+    Expected,
     Request,
     question_key,
     run_evidence,
@@ -42,6 +44,7 @@ from labs.services.runs import (
 from labs.services.work import LeaseWatch
 
 __all__ = [
+    "Expected",
     "LeaseWatch",
     "LimitReached",
     "Request",
@@ -63,6 +66,8 @@ __all__ = [
     "part_release",
     "parts_make",
     "parts_ring",
+    "predictions_commit",
+    "predictions_score",
     "question_key",
     "run_admit",
     "run_cancel",

@@ -12,9 +12,19 @@ from django.utils import timezone
 from labs import broker
 from labs.catalog import get_lab
 from labs.declaration import ANYWHERE, Lab, Needs
+from labs.guessing import Answer
 from labs.models import Run
 from labs.parameters import ParameterError, ParameterErrors, validate, validate_seeds
 from labs.services.limits import check_limits
+from labs.services.predictions import predictions_commit
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a learner predicts: an answer to some of the lab's guesses, and how sure they are (1 to 3)."""
+
+    answers: dict[str, Answer]
+    certainty: int
 
 
 def question_key(lab: Lab, params: dict[str, Any], seeds: list[int]) -> str:
@@ -82,8 +92,9 @@ def run_evidence(*, user: User, request: Request) -> Run | None:
     return others.order_by("-pk").first()
 
 
-def run_submit(*, user: User, request: Request) -> Run:
-    """Queue a run and ring for a worker. LimitReached when the user, or all together, have asked for enough.
+def run_submit(*, user: User, request: Request, expected: Expected | None = None) -> Run:
+    """Queue a run, with what its owner expects of it, and ring for a worker. LimitReached when the user, or all
+    together, have asked for enough.
 
     A broker that is down does not lose the run: the row waits, and the workers ring for it when the broker is back.
     """
@@ -103,6 +114,8 @@ def run_submit(*, user: User, request: Request) -> Run:
             needs=request.needs.document(),
             created_at=timezone.now(),
         )
+        if expected:
+            predictions_commit(run, expected.answers, expected.certainty)
     try:
         broker.ring(run.pk, queue=run.queue)
     except broker.BrokerDown:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from labs import broker
 from labs.models import Artifact, Run, RunPart
 from labs.services.parts import part_reap, parts_end, parts_ring, parts_ring_waiting
+from labs.services.predictions import predictions_score
 from labs.services.work import LeaseWatch, claim, held, lapsed, lease, lose, move, store_point, store_values
 
 logger = logging.getLogger(__name__)
@@ -188,7 +189,7 @@ def run_finish(
     peak_memory_mb: int | None = None,
 ) -> bool:
     """Move a run to its final state. False when somebody else already did, or took the run over."""
-    return _end(
+    is_done = _end(
         held(run),
         status,
         reason_code=reason_code,
@@ -199,6 +200,18 @@ def run_finish(
         peak_memory_mb=peak_memory_mb,
         lease_until=None,
     )
+    if is_done and status == Run.SUCCEEDED:
+        _score_predictions(run)
+    return is_done
+
+
+def _score_predictions(run: Run) -> None:
+    """Afterwards and apart: a run with results is over, whatever becomes of what was expected of it."""
+    run.refresh_from_db(fields=["status"])
+    try:
+        predictions_score(run)
+    except Exception:
+        logger.exception("The predictions of run %s could not be scored", run.pk, extra={"run": run.pk})
 
 
 def run_release(run: Run) -> bool:

@@ -4,6 +4,7 @@ from django.contrib.auth.models import User
 from django.db.models import Avg, Case, Count, F, Q, QuerySet, Sum, When
 from django.http import Http404
 
+from labs.models import Prediction
 from quiz.models import Sitting, Turn
 
 QUESTION = ("question__topic", "question__parent", "question__root")
@@ -52,7 +53,8 @@ def sittings_of(user: User, kind: str = Sitting.QUIZ) -> QuerySet[Sitting]:
 
 
 def sure_answers(user: User) -> list[tuple[int, float]]:
-    """(certainty, score) of everything that the user was ever more or less sure of, in quizzes and interviews."""
+    """(certainty, score) of all that the user was more or less sure of: quizzes, interviews, predictions of runs."""
     turns = Turn.objects.filter(sitting__owner=user.pk)
-    found = turns.values_list("certainty", "attempt__score")
+    predictions = Prediction.objects.filter(run__owner=user.pk)
+    found = [*turns.values_list("certainty", "attempt__score"), *predictions.values_list("certainty", "score")]
     return [(certainty, score) for certainty, score in found if certainty is not None and score is not None]

@@ -17,6 +17,7 @@ from labs.charts import (
     PlotPoint,
     Series,
     bar_chart,
+    claimed,
     format_tick,
     heat_map,
     line_chart,
@@ -53,7 +54,7 @@ def texts(chart: Element) -> list[str]:
 
 
 def test_it_is_safe_well_formed_and_without_styles() -> None:
-    html = line_chart([RANKS, OWN], **TITLES, log_x=True, y_line=1.4)
+    html = line_chart([RANKS, OWN], **TITLES, log_x=True, y_line=claimed(1.4))
     assert isinstance(html, SafeString)
     assert parse(html).get("class") == "chart"
     assert "style=" not in html
@@ -131,7 +132,7 @@ def test_series_differ_in_marker_as_well_as_in_colour() -> None:
 
 
 def test_the_claimed_value_is_drawn_where_the_axis_puts_it() -> None:
-    chart = plot([RANKS], y_line=3.27)
+    chart = plot([RANKS], y_line=claimed(3.27))
     line = chart.find(f".//{SVG}line[@class='claimed']")
     assert float(line.get("y1")) == pytest.approx(centres(chart)[0][1], abs=0.01)
     assert "claimed: 3.27" in texts(chart)

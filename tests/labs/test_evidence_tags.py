@@ -77,9 +77,9 @@ def test_every_reason_is_a_sentence(reason: str) -> None:
 
 def test_the_command_repeats_the_run() -> None:
     run = Run(lab_slug="rank-sweep", preset="quick")
-    assert evidence.command(run) == ".venv/bin/python manage.py run_lab rank-sweep --preset quick --json"
+    assert evidence.repeat_command(run) == ".venv/bin/python manage.py run_lab rank-sweep --preset quick --json"
     own = Run(lab_slug="rank-sweep", params={"ranks": [1, 8]}, seeds=[0, 3])
-    assert evidence.command(own).endswith("""rank-sweep --params '{"ranks": [1, 8]}' --seeds 0,3 --json""")
+    assert evidence.repeat_command(own).endswith("""rank-sweep --params '{"ranks": [1, 8]}' --seeds 0,3 --json""")
 
 
 def test_nested_facts_become_text() -> None:
