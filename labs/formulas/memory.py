@@ -16,10 +16,9 @@ from labs.formulas.lora import (
     bytes_per_value,
     in_unit,
     linear_parameters,
-    lora_training_size,
     model_parameters,
     model_shape,
-    qlora_training_size,
+    nf4_base_size,
     target_shapes,
     weight_size,
 )
@@ -46,18 +45,31 @@ OPTIMIZERS = ("adamw", "sgd", "sgd-momentum", "adafactor", "adamw-8bit")
 
 
 @dataclass(frozen=True)
-class _Training:
-    """What decides which tensors a block keeps; targets `full` means that everything trains."""
+class Training:
+    """A training step as the sums below see it; targets `full` means that everything trains.
+
+    `weights` is the format of the base where it is quantised (int8, nf4, nf4-double), else `precision` counts;
+    `chunk` is the number of tokens whose logits are there at once, 0 for all.
+    """
 
     targets: str
     rank: int = 0
     adapter_precision: str = "fp32"
     attention: str = "flash"
     precision: str = "bf16"
+    weights: str = ""
+    optimizer: str = "adamw"
+    chunk: int = 0
+    checkpointing: bool = True
+    accumulates: bool = False
 
     @property
     def is_full(self) -> bool:
         return self.targets == FULL
+
+    @property
+    def trained_precision(self) -> str:
+        return self.precision if self.is_full else self.adapter_precision
 
 
 def selective_activation_size(hidden: int, batch: int, length: int, unit: str = "B") -> float:
@@ -78,7 +90,7 @@ def llama_block_activation_size(
     flash attention 4 bytes a head for the softmax's denominator; eager attention keeps the scores instead, in fp32 and
     in p bytes, and copies keys and values to all heads.
     """
-    training = _Training(FULL, attention=attention, precision=precision)
+    training = Training(FULL, attention=attention, precision=precision)
     return in_unit(batch * length * _bytes_per_token(model, length, training), unit)
 
 
@@ -99,7 +111,7 @@ def lora_block_activation_size(
     Frozen weights need no inputs, the adapters do: A's input and its output of r values. Where the adapters have
     another precision than the base (PEFT's default: fp32 on a 16-bit base), every target layer keeps its own copy.
     """
-    training = _Training(targets, rank, adapter_precision, attention, precision)
+    training = Training(targets, rank, adapter_precision, attention, precision)
     return in_unit(batch * length * _bytes_per_token(model, length, training), unit)
 
 
@@ -108,7 +120,7 @@ def llama_activation_size(
 ) -> float:
     """What all blocks keep in bf16 with flash attention; adapters are fp32, targets `full` means that all trains."""
     return model_shape(model).layers * in_unit(
-        batch * length * _bytes_per_token(model, length, _Training(targets, rank)), unit
+        batch * length * _bytes_per_token(model, length, Training(targets, rank)), unit
     )
 
 
@@ -116,11 +128,11 @@ def checkpointed_activation_size(
     model: str, batch: int, length: int, targets: str = FULL, rank: int = 16, *, unit: str = "B"
 ) -> float:
     """With gradient checkpointing: the input of every block, and all of the one block that is computed again."""
-    block = batch * length * _bytes_per_token(model, length, _Training(targets, rank))
+    block = batch * length * _bytes_per_token(model, length, Training(targets, rank))
     return checkpoint_size(model, batch, length, "bf16", unit) + in_unit(block, unit)
 
 
-def _bytes_per_token(model: str, length: int, training: _Training) -> float:
+def _bytes_per_token(model: str, length: int, training: Training) -> float:
     shape, value = _llama_shape(model), bytes_per_value(training.precision)
     # the norms: an fp32 copy of the input and 1 / root mean square, and what a trained weight is multiplied with
     norms = 2 * (4 * shape.hidden + 4 + (value * shape.hidden if training.is_full else 0))
@@ -140,7 +152,7 @@ def _attention_bytes(shape: ModelShape, length: int, attention: str, value: int)
     raise ValueError(f"Unknown attention {attention!r}; known: flash, eager")
 
 
-def _input_bytes(model: str, training: _Training) -> int:
+def _input_bytes(model: str, training: Training) -> int:
     """Bytes a token of the inputs that layers keep for the gradients of their weights, or of their adapters."""
     layers = model_shape(model).linear_layers()
     value, adapter_value = bytes_per_value(training.precision), bytes_per_value(training.adapter_precision)
@@ -308,17 +320,52 @@ def gathered_block_size(model: str, precision: str = "bf16", unit: str = "B") ->
 # The whole sum
 
 
+def base_size(model: str, training: Training) -> float:
+    """Bytes of the model's own weights in the format that they are kept in."""
+    if training.weights == "int8":
+        return int8_base_size(model)
+    if training.weights in ("nf4", "nf4-double"):
+        return nf4_base_size(model, double_quantisation=training.weights == "nf4-double")
+    return weight_size(model, training.precision)
+
+
+def peak_parts(model: str, batch: int, length: int, training: Training) -> dict[str, float]:
+    """Bytes by category at the larger of two moments: when backward begins, and in the optimizer's step.
+
+    When backward begins there are activations and the loss, but gradients only where they are accumulated; in the step
+    there are gradients and no activations. Checkpointing never has the loss and a recomputed block at once.
+    """
+    trained = trained_parameters(model, training.targets, training.rank) * bytes_per_value(training.trained_precision)
+    always = {
+        "weights": base_size(model, training) + (0 if training.is_full else trained),
+        "optimizer states": optimizer_state_size(
+            model, training.targets, training.rank, training.optimizer, precision=training.trained_precision
+        ),
+    }
+    copy = dequantised_layer_size(model) if training.weights else 0.0
+    backward = always | _kept_and_loss(model, batch, length, training) | {"temporaries": copy}
+    if training.accumulates:
+        backward["gradients"] = trained
+    step = always | {"gradients": trained}
+    return max(backward, step, key=lambda parts: sum(parts.values()))
+
+
+def _kept_and_loss(model: str, batch: int, length: int, training: Training) -> dict[str, float]:
+    block = batch * length * _bytes_per_token(model, length, training)
+    tokens = min(batch * length, training.chunk or batch * length)
+    loss = loss_backward_size(model, 1, tokens, training.precision)
+    if not training.checkpointing:
+        return {"activations": model_shape(model).layers * block, "loss": loss}
+    inputs = checkpoint_size(model, batch, length, training.precision)
+    return {"activations": inputs, "loss": loss} if loss > block else {"activations": inputs + block}
+
+
 def full_training_peak(
     model: str, batch: int, length: int, precision: str = "bf16", *, checkpointing: bool = True, unit: str = "GB"
 ) -> float:
-    """Full fine-tuning with AdamW in one precision: weights, gradients, two moments, activations, and the loss.
-
-    The larger of two moments: backward begins (activations and loss, no gradients yet), and the optimizer's step
-    (gradients, no activations; its temporaries left out).
-    """
-    weights = weight_size(model, precision)
-    kept = _kept_and_loss(model, batch, length, _Training(FULL, precision=precision), checkpointing=checkpointing)
-    return in_unit(max(3 * weights + kept, 4 * weights), unit)
+    """Full fine-tuning with AdamW in one precision: weights, two moments, and activations with loss or gradients."""
+    training = Training(FULL, precision=precision, checkpointing=checkpointing)
+    return in_unit(sum(peak_parts(model, batch, length, training).values()), unit)
 
 
 def lora_training_peak(
@@ -331,9 +378,9 @@ def lora_training_peak(
     checkpointing: bool = True,
     unit: str = "GB",
 ) -> float:
-    """LoRA in fp32 on a bf16 base: base, adapter with gradients and moments, activations, and the loss."""
-    kept = _kept_and_loss(model, batch, length, _Training(targets, rank), checkpointing=checkpointing)
-    return lora_training_size(model, targets, rank, "bf16", unit=unit) + in_unit(kept, unit)
+    """LoRA in fp32 on a bf16 base with AdamW: base, adapter with its moments, activations, and the loss."""
+    training = Training(targets, rank, checkpointing=checkpointing)
+    return in_unit(sum(peak_parts(model, batch, length, training).values()), unit)
 
 
 def qlora_training_peak(
@@ -346,19 +393,9 @@ def qlora_training_peak(
     checkpointing: bool = True,
     unit: str = "GB",
 ) -> float:
-    """The same on an NF4 base with double quantisation, and one layer's 16-bit copy."""
-    kept = _kept_and_loss(model, batch, length, _Training(targets, rank), checkpointing=checkpointing)
-    base = qlora_training_size(model, targets, rank, unit, adapter_precision="fp32")
-    return base + in_unit(dequantised_layer_size(model) + kept, unit)
-
-
-def _kept_and_loss(model: str, batch: int, length: int, training: _Training, *, checkpointing: bool) -> float:
-    """Bytes besides weights, gradients and states; checkpointing never has the loss and a recomputed block at once."""
-    loss = loss_backward_size(model, batch, length, training.precision)
-    block = batch * length * _bytes_per_token(model, length, training)
-    if checkpointing:
-        return checkpoint_size(model, batch, length, training.precision) + max(loss, block)
-    return model_shape(model).layers * block + loss
+    """The same on an NF4 base with double quantisation, and the 16-bit copy of one layer."""
+    training = Training(targets, rank, weights="nf4-double", checkpointing=checkpointing)
+    return in_unit(sum(peak_parts(model, batch, length, training).values()), unit)
 
 
 FORMULAS: dict[str, Callable[..., float]] = {

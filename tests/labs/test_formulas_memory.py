@@ -1,5 +1,7 @@
 """Memory formulas against sums worked out by hand and numbers from papers; tests/worker counts the same on tensors."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -139,12 +141,43 @@ def test_gathered_block():
 def test_peaks_of_7b():
     # bf16 weights, gradients and two moments: 8 bytes a parameter
     assert memory.full_training_peak("llama-7b", 1, 512) == pytest.approx(53.907, abs=0.001)
-    base, adapter = 2 * 6_738_415_616, 16 * 39_976_960
+    base, adapter = 2 * 6_738_415_616, 12 * 39_976_960  # backward begins: no gradients yet
     kept = 512 * 32 * 4096 * 2 + 512 * memory.lora_block_activation_size("llama-7b", 1, 1)
     loss = 14 * 512 * 32_000
     assert kept - 512 * 32 * 4096 * 2 < loss
     expected = base + adapter + 512 * 32 * 4096 * 2 + loss
     assert memory.lora_training_peak("llama-7b", "all-linear", 16, 1, 512, unit="B") == pytest.approx(expected)
+
+
+def test_parts_of_the_larger_moment():
+    training = memory.Training("all-linear", 16, weights="nf4-double")
+    parts = memory.peak_parts("llama-7b", 1, 512, training)
+    assert parts["weights"] == lora.nf4_base_size("llama-7b") + 4 * 39_976_960
+    assert parts["optimizer states"] == 8 * 39_976_960
+    assert parts["activations"] == 512 * 32 * 4096 * 2
+    assert parts["loss"] == 14 * 512 * 32_000
+    assert parts["temporaries"] == 2 * 4096 * 11_008
+    full = memory.peak_parts("llama-7b", 1, 8, memory.Training("full"))
+    assert full == {
+        "weights": 2 * 6_738_415_616,
+        "optimizer states": 4 * 6_738_415_616,
+        "gradients": 2 * 6_738_415_616,
+    }
+
+
+def test_accumulation_keeps_gradients_beside_activations():
+    training = memory.Training("full", checkpointing=False)
+    once = memory.peak_parts("llama-7b", 8, 2048, training)
+    assert "gradients" not in once
+    parts = memory.peak_parts("llama-7b", 8, 2048, replace(training, accumulates=True))
+    assert parts == once | {"gradients": 2 * 6_738_415_616}
+
+
+def test_a_chunked_loss_leaves_the_recomputed_block():
+    training = memory.Training("full", chunk=16)
+    parts = memory.peak_parts("llama-7b", 64, 2048, training)
+    assert "loss" not in parts
+    assert parts["activations"] == 64 * 2048 * (32 * 4096 * 2 + 186_504)
 
 
 @given(model=LLAMA_LIKE, batch=st.integers(1, 8), length=st.integers(2, 4096), rank=st.integers(1, 64))
