@@ -133,7 +133,7 @@ def test_series_differ_in_marker_as_well_as_in_colour() -> None:
 
 def test_the_claimed_value_is_drawn_where_the_axis_puts_it() -> None:
     chart = plot([RANKS], y_line=claimed(3.27))
-    line = chart.find(f".//{SVG}line[@class='claimed']")
+    line = chart.find(f".//{SVG}line[@class='across']")
     assert float(line.get("y1")) == pytest.approx(centres(chart)[0][1], abs=0.01)
     assert "claimed: 3.27" in texts(chart)
 
