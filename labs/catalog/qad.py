@@ -81,12 +81,15 @@ LAB = Lab(
         "undoes part of the damage on text of the trained kind ([[claim:qad-removes-divergence]]) and needs no labels. "
         "Labels pull elsewhere: they lower the loss on their kind of answer "
         "([[claim:labels-lower-answer-loss]]), but the student moves away from the model it came from "
-        "([[claim:labels-move-away]]), and other text pays for it ([[claim:qad-keeps-prose]]). So the choice is a "
-        "question of aim: restore *this* model, or teach it the data.",
+        "([[claim:labels-move-away]]). Distillation restores it on other text too "
+        "([[claim:qad-restores-prose]]). Closer to the original is not the same as a lower loss: on prose the labels "
+        "did no harm in so short a training ([[claim:qad-keeps-prose]]). So the choice is a question of aim: restore "
+        "*this* model, or teach it the data.",
         zh="量化感知蒸馏让 4 位学生还原自己原模型的概率。它能在同类文本上消除一部分损伤"
         "（[[claim:qad-removes-divergence]]），而且不需要标签。标签则把模型拉向别处：同类答案的损失更低"
-        "（[[claim:labels-lower-answer-loss]]），但学生离原来的模型更远（[[claim:labels-move-away]]），"
-        "代价由其他文本承担（[[claim:qad-keeps-prose]]）。所以取决于目标：是恢复*这个*模型，还是教它这批数据。",
+        "（[[claim:labels-lower-answer-loss]]），但学生离原来的模型更远（[[claim:labels-move-away]]）。"
+        "蒸馏在其他文本上也能还原（[[claim:qad-restores-prose]]）。不过离原模型更近不等于损失更低："
+        "训练这么短，标签并没有损害散文（[[claim:qad-keeps-prose]]）。所以取决于目标：是恢复*这个*模型，还是教它这批数据。",
     ),
     parameters=QadParameters,
     metrics=(
