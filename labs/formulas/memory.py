@@ -115,6 +115,14 @@ def lora_block_activation_size(
     return in_unit(batch * length * _bytes_per_token(model, length, training), unit)
 
 
+def lora_activation_percent(
+    model: str, targets: str = ALL_LINEAR, rank: int = 16, adapter_precision: str = "fp32"
+) -> float:
+    """What a block keeps under LoRA in percent of what it keeps under full fine-tuning, bf16 and flash attention."""
+    kept = lora_block_activation_size(model, 1, 1, targets, rank, adapter_precision=adapter_precision)
+    return 100 * kept / llama_block_activation_size(model, 1, 1)
+
+
 def llama_activation_size(
     model: str, batch: int, length: int, targets: str = FULL, rank: int = 16, *, unit: str = "B"
 ) -> float:
@@ -404,6 +412,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
         selective_activation_size,
         llama_block_activation_size,
         lora_block_activation_size,
+        lora_activation_percent,
         llama_activation_size,
         checkpointed_activation_size,
         loss_forward_size,

@@ -49,8 +49,9 @@ def test_adapters_in_fp32_copy_every_input():
 
 
 def test_lora_with_fp32_adapters_keeps_more_than_full_fine_tuning():
-    lora_kept = memory.lora_block_activation_size("llama-7b", 1, 512)
-    assert lora_kept > memory.llama_block_activation_size("llama-7b", 1, 512)
+    assert memory.lora_activation_percent("llama-7b") == pytest.approx(100 * 274_504 / 186_504)
+    assert memory.lora_activation_percent("llama-7b", adapter_precision="bf16") < 100
+    assert memory.lora_activation_percent("llama-7b", "q_proj,v_proj") < 100
 
 
 def test_loss_of_llama_3():
