@@ -12,14 +12,22 @@ from quiz.models import Choice, Question, RubricPoint
 # The Markdown fields of a question that its answer page shows.
 ANSWER_FIELDS = ("prompt", "short", "answer", "mistakes")
 
+Parts = Sequence[RubricPoint | Choice]
 
-def question_texts(question: Question, language: Language, parts: Sequence[RubricPoint | Choice]) -> Iterator[str]:
-    """Of the question itself and of these parts of it."""
-    yield from (pick(question, field, language) for field in ANSWER_FIELDS)
+
+def asked_texts(question: Question, language: Language, parts: Parts) -> Iterator[str]:
+    """What a graded kind shows before the answer."""
+    yield pick(question, "prompt", language)
     yield from (pick(part, "text", language) for part in parts)
-    yield from (pick(part, "feedback", language) for part in parts if isinstance(part, Choice))
     yield from (Text(**step).in_language(language) for step in question.spec.get("steps", []))
     yield cloze_text(question.spec, language)
+
+
+def question_texts(question: Question, language: Language, parts: Parts) -> Iterator[str]:
+    """Of the question itself and of these parts of it."""
+    yield from asked_texts(question, language, parts)
+    yield from (pick(question, field, language) for field in ANSWER_FIELDS)
+    yield from (pick(part, "feedback", language) for part in parts if isinstance(part, Choice))
 
 
 def parts_of(question: Question) -> list[RubricPoint | Choice]:

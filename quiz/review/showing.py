@@ -17,7 +17,7 @@ from quiz.forms import AnswerForm, answer_form
 from quiz.models import Attempt, Card, Question, RubricPoint, Scheduling
 from quiz.review.scheduling import RATINGS, preview
 from quiz.review.states import CardState
-from quiz.texts import question_texts
+from quiz.texts import asked_texts, question_texts
 
 RUBRIC = "WHERE question_id = %s ORDER BY position"
 POINTS = """
@@ -77,7 +77,8 @@ class Shown:
         resolver = Resolver(active_language())
         if self.question:
             choices = self.question.choices.all() if self.question.kind in GRADED_BY_CHOICE else []
-            resolver.prepare(question_texts(self.question, resolver.language, [*self.rubric, *choices]))
+            texts = asked_texts if self.form else question_texts
+            resolver.prepare(texts(self.question, resolver.language, [*self.rubric, *choices]))
         return resolver
 
     def context(self) -> dict[str, Any]:
@@ -86,27 +87,32 @@ class Shown:
         return {name: getattr(self, name) for name in names} | {"resolver": self.resolver()}
 
 
-def _parts(question: Question) -> dict[str, Any]:
-    """What the page shows of a question besides its own texts, in a fixed number of queries for each kind."""
+def _read_choices(question: Question) -> None:
     if question.kind in GRADED_BY_CHOICE:
         prefetch_related_objects([question], "choices")
+
+
+def _back(question: Question) -> dict[str, Any]:
+    """What the back shows of a question besides its own texts."""
     rubric = read(RubricPoint, RUBRIC, [question.pk]) if question.kind == Question.OPEN else []
     return {"rubric": rubric, "points": read(Point, POINTS, [question.pk], only=POINT_COLUMNS)}
 
 
 def show(card: Card, token: str, *, data: object = None) -> Shown:
-    """The front of a card; a parametric question draws its numbers by the token."""
+    """A card to be answered; a parametric question draws its numbers by the token. Of an open one the back is there."""
     if card.question is None:
         return Shown(card, token)
-    parts = _parts(card.question)
+    _read_choices(card.question)
     asked = ask(card.question, token)
-    form = answer_form(asked, data) if card.question.kind != Question.OPEN else None
-    return Shown(card, token, asked, form, **parts)
+    if card.question.kind == Question.OPEN:
+        return Shown(card, token, asked, **_back(card.question))
+    return Shown(card, token, asked, answer_form(asked, data))
 
 
 def show_answered(card: Card, attempt: Attempt) -> Shown:
     """The back of a card of a graded kind, beside what was answered."""
     question = attempt.question
-    parts = _parts(question)
+    _read_choices(question)
     asked = ask(question, str(attempt.token), attempt.drawn)
-    return Shown(card, str(attempt.token), asked, None, attempt, assess(asked, attempt.given), **parts)
+    assessment = assess(asked, attempt.given)
+    return Shown(card, str(attempt.token), asked, None, attempt, assessment, **_back(question))
