@@ -125,6 +125,8 @@ LAB_MODELS = env_list("LAB_MODELS", ["smollm2-135m", "minilm-l6"])
 MODELS_DIR = DATA_DIR / "models"
 RUNS_DIR = DATA_DIR / "runs"
 CONTENT_DIR = BASE_DIR / "content"
+# Where runs that succeeded are written as TensorBoard event files; nowhere when it is empty.
+TENSORBOARD_DIR = env_str("TENSORBOARD_DIR")
 
 # Applications --------------------------------------------------------------------------------------------------------
 

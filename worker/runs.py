@@ -10,6 +10,7 @@ from worker import machine, parts
 from worker.attempts import attempt, finished_points
 from worker.patience import insist
 from worker.supervise import Outcome
+from worker.tracking import track
 from worker.writing import RunWriter
 
 logger = logging.getLogger(__name__)
@@ -54,3 +55,6 @@ def _finish(run: Run, outcome: Outcome, durations: dict[str, float]) -> None:
                 peak_memory_mb=outcome.peak_memory_mb,
             )
         )
+        if outcome.status == Run.SUCCEEDED:
+            run.refresh_from_db()
+            track(run)
