@@ -5,13 +5,15 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from kb.models import Status
 from quiz.models import Attempt, Card, OwnCard, Question, ReviewEvent, Sitting
 from quiz.review import services
 from quiz.review.states import CardState
-from tests.builders import make_follow_up, make_question, make_topic
+from tests.builders import make_follow_up, make_point, make_question, make_topic
 from tests.conftest import client_of
 from tests.review.conftest import NOON, days
 
@@ -152,6 +154,17 @@ def test_a_parametric_card_draws_fresh_numbers(as_alice, alice):
     parametric()
     services.cards_sync(alice)
     assert len({study(as_alice).context["asked"].drawn.values["rank"] for _ in range(30)}) > 1
+
+
+def test_a_front_reads_nothing_of_its_back(as_alice, alice):
+    question, point = parametric(), make_point()
+    Question.objects.filter(pk=question.pk).update(answer_en=f"As in [[point:{point.slug}]].")
+    question.points.add(point)
+    services.cards_sync(alice)
+    with CaptureQueriesContext(connection) as captured:
+        page = study(as_alice)
+    assert not [query for query in captured if "kb_point" in query["sql"]]
+    assert text_of(answer(as_alice, page, 1)).count(f'href="{point.get_absolute_url()}"') == 2
 
 
 def test_a_wrong_number_suggests_again_and_one_that_is_none_is_kept(as_alice, alice):
