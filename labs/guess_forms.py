@@ -6,6 +6,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from labs.declaration import Guess, Lab
+from labs.figures import value_title
 from labs.guessing import Answer
 from labs.models import Prediction
 from labs.services import Expected
@@ -87,7 +88,7 @@ def fields_of(guess: Guess, lab: Lab) -> dict[str, forms.Field]:
     titles = {point: point_title(point, lab) for point in guess.points}
     name = f"guess-{guess.slug}"
     if guess.kind == "value":
-        return {name: forms.FloatField(label=titles[guess.points[0]], required=False)}
+        return {name: forms.FloatField(label=value_title(lab.metric(guess.metric)), required=False)}
     if guess.kind == "which":
         boxes = forms.CheckboxSelectMultiple
         field = forms.MultipleChoiceField(choices=list(titles.items()), widget=boxes, required=False)

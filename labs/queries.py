@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import Http404
 
 from labs.catalog import UnknownLab, get_lab
@@ -97,6 +97,12 @@ def runs_on_claim(claim: Claim, user: User | AnonymousUser) -> list[Run]:
 
 def claims_by(**filters: Any) -> QuerySet[Claim]:
     return Claim.objects.filter(**{k: v for k, v in filters.items() if v}).select_related("topic")
+
+
+def counts_by(field: str, choices: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """How many claims have each value of `verdict` or `method`, in the order of the choices."""
+    found = dict(Claim.objects.order_by().values_list(field).annotate(Count("pk")))
+    return {value: found.get(value, 0) for value, _ in choices}
 
 
 def table_of(lab: Lab, runs: Iterable[Run]) -> list[dict[str, Any]]:

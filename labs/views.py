@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from kb.http import SignedInRequest
+from kb.models import Topic
 from kb.queries import resolver_for
 from labs.catalog import all_labs
 from labs.chips import claim_value
@@ -29,6 +30,7 @@ from labs.models import Claim, Run
 from labs.queries import (
     claims_by,
     claims_of_lab,
+    counts_by,
     lab_or_404,
     labs_of_claim,
     may_see,
@@ -238,9 +240,10 @@ def claims(request: HttpRequest) -> HttpResponse:
     context = {
         "page": page,
         "chosen": chosen,
-        "verdicts": Claim.VERDICTS,
-        "methods": Claim.METHODS,
-        "resolver": resolver_for(*((claim, ["statement"]) for claim in page)),
+        "verdicts": counts_by("verdict", Claim.VERDICTS),
+        "methods": counts_by("method", Claim.METHODS),
+        "topics": Topic.objects.filter(claims__isnull=False).distinct(),
+        "resolver": resolver_for(*((claim, ["statement", "note"]) for claim in page)),
     }
     return render(request, "labs/claims.html", context)
 

@@ -14,6 +14,7 @@ from labs.declaration import GROUPS
 from labs.models import Claim, Run
 from labs.services import claims_recompute, run_request
 from tests.builders import (
+    FORMULA_CHECK,
     add_values,
     make_claim,
     make_follow_up,
@@ -533,3 +534,18 @@ def test_a_formula_is_repeated_by_one_command(as_charlie):
 def test_a_measurement_is_repeated_by_its_lab(as_charlie):
     html = body(as_charlie, make_measured_claim().get_absolute_url())
     assert "manage.py run_lab rank-sweep --preset standard --json" in html
+
+
+def test_the_ledger_counts_by_verdict_and_chooses_by_topic(as_charlie):
+    other = make_topic("memory")
+    make_claim(statement_en="Kept.", topic=other)
+    make_claim(statement_en="Wrong.", note_en="It is *256*.", checks=[FORMULA_CHECK | {"expected": 1.0}])
+    claims_recompute()
+    html = body(as_charlie, "/claims/")
+    assert "reproduced (1)" in html
+    assert "refuted (1)" in html
+    assert "It is <em>256</em>." in html
+    chosen = body(as_charlie, "/claims/?topic=memory")
+    assert "Kept." in chosen
+    assert "Wrong." not in chosen
+    assert '<option value="memory" selected>' in chosen.replace("\n                  ", " ")
