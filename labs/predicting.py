@@ -21,14 +21,14 @@ def _row(run: Run, prediction: Prediction, guess: Guess) -> dict[str, Any]:
     return {
         "text": guess.text,
         "answer": _shown(run, guess, prediction.answer),
-        "found": "" if found is None else _shown(run, guess, found),
+        "found": None if found is None else _shown(run, guess, found),
         "certainty": prediction.get_certainty_display(),
         "percent": None if prediction.score is None else round(100 * prediction.score),
     }
 
 
-def _shown(run: Run, guess: Guess, answer: Answer) -> str:
+def _shown(run: Run, guess: Guess, answer: Answer) -> dict[str, Any]:
+    """A number with its unit, or the titles of points."""
     if isinstance(answer, int | float):
-        return format_quantity(answer, run.lab.metric(guess.metric).unit)
-    titles = [point_title(point, run.lab) for point in answer]
-    return (" < " if guess.kind == "order" else "; ").join(titles) or "—"
+        return {"value": format_quantity(answer, run.lab.metric(guess.metric).unit)}
+    return {"points": [point_title(point, run.lab) for point in answer], "is_ordered": guess.kind == "order"}
