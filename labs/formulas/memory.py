@@ -38,7 +38,7 @@ INPUTS = {
 # bitsandbytes: values that share one fp32 constant in 8-bit optimizer states, and below how many a tensor stays fp32
 STATE_BLOCK = 256
 SMALLEST_8_BIT_TENSOR = 4096
-OPTIMIZERS = ("adamw", "sgd", "sgd-momentum", "adafactor", "adamw-8bit")
+OPTIMIZERS = ("adamw", "adamw-fused", "sgd", "sgd-momentum", "adafactor", "adamw-8bit")
 
 
 # What a block keeps for backward
@@ -195,16 +195,17 @@ def loss_forward_size(model: str, batch: int, length: int, precision: str = "bf1
     return logits_size(model, batch, length, precision, unit) + (copies - 1) * fp32 + fp32
 
 
-def loss_backward_size(model: str, batch: int, length: int, precision: str = "bf16", unit: str = "B") -> float:
-    """Logits, log-probabilities, and two fp32 gradients, of each in turn: 14 bytes a logit in bf16."""
-    return logits_size(model, batch, length, precision, unit) + 3 * logits_size(model, batch, length, "fp32", unit)
+def loss_backward_size(model: str, batch: int, length: int, unit: str = "B") -> float:
+    """When backward begins: log-probabilities and two fp32 gradients, of each step in turn: 12 bytes a logit.
+
+    A training loop that holds on to the model's output has the logits themselves on top.
+    """
+    return 3 * logits_size(model, batch, length, "fp32", unit)
 
 
-def chunked_loss_size(
-    model: str, batch: int, length: int, chunk: int = 1024, *, precision: str = "bf16", unit: str = "B"
-) -> float:
+def chunked_loss_size(model: str, batch: int, length: int, chunk: int = 1024, unit: str = "B") -> float:
     """The same when the loss is computed over `chunk` tokens at a time, whose logits are not kept."""
-    return loss_backward_size(model, 1, min(batch * length, chunk), precision, unit)
+    return loss_backward_size(model, 1, min(batch * length, chunk), unit)
 
 
 # Quantised weights
@@ -274,7 +275,7 @@ def optimizer_state_size(
     """
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"Unknown optimizer {optimizer!r}; known: {', '.join(OPTIMIZERS)}")
-    if optimizer == "adamw":
+    if optimizer in ("adamw", "adamw-fused"):
         return adam_state_size(trained_parameters(model, targets, rank), precision, unit)
     per_tensor = {
         "sgd": lambda _tensor: 0,
@@ -341,7 +342,8 @@ def peak_parts(model: str, batch: int, length: int, training: Training) -> dict[
     """Bytes by category at the larger of two moments: when backward begins, and in the optimizer's step.
 
     When backward begins there are activations and the loss, but gradients only where they are accumulated; in the step
-    there are gradients and no activations. Checkpointing never has the loss and a recomputed block at once.
+    there are gradients and no activations, but a temporary as large as the gradients, unless AdamW is the fused one.
+    Checkpointing never has the loss and a recomputed block at once.
     """
     trained = trained_parameters(model, training.targets, training.rank) * bytes_per_value(training.trained_precision)
     always = {
@@ -350,22 +352,25 @@ def peak_parts(model: str, batch: int, length: int, training: Training) -> dict[
             model, training.targets, training.rank, training.optimizer, precision=training.trained_precision
         ),
     }
-    copy = dequantised_layer_size(model) if training.weights else 0.0
-    backward = always | _kept_and_loss(model, batch, length, training) | {"temporaries": copy}
+    backward = always | _kept_and_loss(model, batch, length, training)
     if training.accumulates:
         backward["gradients"] = trained
-    step = always | {"gradients": trained}
+    # PyTorch's default on a GPU works on all tensors at once, and so has all square roots at once
+    roots = trained if training.optimizer == "adamw" else 0
+    step = always | {"gradients": trained, "temporaries": roots}
     return max(backward, step, key=lambda parts: sum(parts.values()))
 
 
 def _kept_and_loss(model: str, batch: int, length: int, training: Training) -> dict[str, float]:
     block = batch * length * _bytes_per_token(model, length, training)
     tokens = min(batch * length, training.chunk or batch * length)
-    loss = loss_backward_size(model, 1, tokens, training.precision)
+    loss = loss_backward_size(model, 1, tokens)
     if not training.checkpointing:
         return {"activations": model_shape(model).layers * block, "loss": loss}
     inputs = checkpoint_size(model, batch, length, training.precision)
-    return {"activations": inputs, "loss": loss} if loss > block else {"activations": inputs + block}
+    if loss > block:
+        return {"activations": inputs, "loss": loss}
+    return {"activations": inputs + block, "temporaries": dequantised_layer_size(model) if training.weights else 0.0}
 
 
 def full_training_peak(
@@ -401,7 +406,7 @@ def qlora_training_peak(
     checkpointing: bool = True,
     unit: str = "GB",
 ) -> float:
-    """The same on an NF4 base with double quantisation, and the 16-bit copy of one layer."""
+    """The same on an NF4 base with double quantisation, and one layer's 16-bit copy where a block is recomputed."""
     training = Training(targets, rank, weights="nf4-double", checkpointing=checkpointing)
     return in_unit(sum(peak_parts(model, batch, length, training).values()), unit)
 

@@ -8,7 +8,7 @@ from labs.memory.recipe import LORA_STARTS, Recipe
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 OPTIMIZERS = {
     "adamw": "adamw",
-    "adamw-fused": "adamw",
+    "adamw-fused": "adamw-fused",
     "sgd": "sgd",
     "adafactor": "adafactor",
     "adamw-8bit": "adamw-8bit",
