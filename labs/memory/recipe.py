@@ -1,5 +1,6 @@
 """What decides how much memory a training step takes: model, method, number formats, and how the step is run."""
 
+from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -7,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from kb.text import Text
 from labs.catalog.peft_zoo import MethodName
 from labs.declaration import Parameters, parameter
+from labs.memory.architectures import MAX_TEXT, architecture, parse, positions, shape
 from labs.shared import TargetModules
 
 ArchitectureName = Literal[
@@ -18,11 +20,12 @@ ArchitectureName = Literal[
     "llama-2-7b",
     "llama-2-13b",
     "llama-2-70b",
-    "llama-3.2-1b",
-    "llama-3.2-3b",
+    "llama-3-8b",
     "llama-3.1-8b",
     "llama-3.1-70b",
     "llama-3.1-405b",
+    "llama-3.2-1b",
+    "llama-3.2-3b",
     "mistral-7b",
     "mixtral-8x7b",
     "qwen2.5-0.5b",
@@ -59,8 +62,12 @@ ON_QUANTISED: tuple[MethodName, ...] = (
     *("lora", "rslora", "dora", "lora-fa", "lora-plus", "adalora", "ia3", "vera", "prefix", "prompt", "p-tuning"),
 )
 WITH_TARGETS: tuple[MethodName, ...] = (*LORA_STARTS, "dora", "lora-fa")
+# Methods whose trained numbers meet the layers' own outside PEFT's layers, which would cast them.
+IN_FLOAT32: tuple[MethodName, ...] = ("ia3", "prompt", "p-tuning")
 MAX_TOKENS = 2**20  # of a micro-batch: above it byte counts say nothing that anybody could run
-MAX_CONFIG = 20_000  # characters of a pasted config.json
+# Families whose layers have the names that IA³ and lists of target modules ask for.
+PLAIN_FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2")
+ON_GPT2: tuple[MethodName, ...] = (*LORA_STARTS, "dora", "lora-fa", "adalora", "prompt", "p-tuning", "full")
 
 
 class Recipe(Parameters):
@@ -74,7 +81,7 @@ class Recipe(Parameters):
             zh="模型的形状；不需要权重。",
         ),
     )
-    config: Annotated[str, Field(max_length=MAX_CONFIG)] = parameter(
+    config: Annotated[str, Field(max_length=MAX_TEXT)] = parameter(
         "",
         Text(en="Own config.json", zh="自己的 config.json"),
         Text(
@@ -220,12 +227,15 @@ class Recipe(Parameters):
 
     @field_validator("config")
     @classmethod
-    def _strip(cls, config: str) -> str:
-        return config.strip()
+    def _is_a_configuration(cls, config: str) -> str:
+        text = config.strip()
+        if text:
+            parse(text)
+        return text
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
-        for is_wrong, message in self._contradictions():
+        for is_wrong, message in self._contradictions() + self._misfits():
             if is_wrong:
                 raise ValueError(message)
         return self
@@ -255,9 +265,58 @@ class Recipe(Parameters):
                 self.target_modules != "all-linear" and self.method not in WITH_TARGETS,
                 f"target_modules can be chosen for {', '.join(WITH_TARGETS)}; {self.method} has its own",
             ),
+            (
+                self.method in IN_FLOAT32
+                and self.weights != "float32"
+                and self.adapter_dtype != "base"
+                and not self.autocast,
+                f"{self.method} in float32 does not go with 16-bit layers: choose adapter_dtype base or autocast",
+            ),
             (self.sharding == "none" and self.devices > 1, "several devices need a sharding: ddp or zero-1 to zero-3"),
             (self.sharding != "none" and self.devices == 1, f"sharding {self.sharding} needs at least 2 devices"),
         ]
+
+    def _misfits(self) -> list[tuple[bool, str]]:
+        """What this family of models does not allow."""
+        family = self.configuration["model_type"]
+        longest = positions(self.configuration)
+        is_plain = family in PLAIN_FAMILIES
+        return [
+            (
+                family == "gpt2" and self.sequence_length > longest,
+                f"sequence_length = {self.sequence_length}: this model has learned positions for {longest} tokens",
+            ),
+            (
+                family == "gpt2" and self.method not in ON_GPT2,
+                f"method {self.method} does not know GPT-2's layers; {', '.join(ON_GPT2)} do",
+            ),
+            (self.method == "ia3" and not is_plain, f"method ia3 does not know the layers of {family}"),
+            (
+                self.target_modules != "all-linear" and not is_plain,
+                f"the layers of {family} have other names: choose target_modules all-linear",
+            ),
+            (
+                family == "gemma2" and self.attention == "sdpa",
+                "Gemma 2 caps its attention scores, which sdpa cannot: choose attention eager or flash",
+            ),
+            (
+                family == "mixtral" and self.weights in QUANTISED,
+                "bitsandbytes does not quantise Mixtral's experts, which are no linear layers in transformers",
+            ),
+            (
+                family == "mixtral" and self.method == "bottleneck",
+                "method bottleneck does not know Mixtral's experts",
+            ),
+        ]
+
+    @cached_property
+    def configuration(self) -> dict[str, Any]:
+        """The checked configuration of the model."""
+        return parse(self.config) if self.config else architecture(self.model)
+
+    @property
+    def layers(self) -> int:
+        return shape(self.configuration).layers
 
     @property
     def tokens(self) -> int:
