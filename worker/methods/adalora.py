@@ -52,14 +52,17 @@ class Penalty:
         self.value = 0.0  # of the last batch
 
     def __call__(self, model: PreTrainedModel, batch: Batch) -> Tensor:
+        penalty = self.of(model)
+        self.value = penalty.item()
+        return answer_loss(model, batch) + penalty
+
+    def of(self, model: PreTrainedModel) -> Tensor:
         distances = [
             (vectors @ vectors.T - torch.eye(len(vectors), device=vectors.device)).norm()
             for layer in adalora_layers(model).values()
             for vectors in (layer.lora_A[ADAPTER], layer.lora_B[ADAPTER].T)
         ]
-        penalty = self.weight * torch.stack(distances).mean()
-        self.value = penalty.item()
-        return answer_loss(model, batch) + penalty
+        return self.weight * torch.stack(distances).mean()
 
 
 def adalora_layers(model: PreTrainedModel) -> dict[Place, Any]:
