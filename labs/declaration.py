@@ -13,12 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from kb.text import Text
 
 PresetName = Literal["quick", "standard", "gpu"]
-Group = Literal["mechanics", "methods", "quantisation"]
+Group = Literal["mechanics", "methods", "quantisation", "memory"]
 
 GROUPS: dict[Group, Text] = {
     "mechanics": Text(en="How LoRA works", zh="LoRA 的机制"),
     "methods": Text(en="Variants and relatives", zh="变体与同类方法"),
     "quantisation": Text(en="Quantisation", zh="量化"),
+    "memory": Text(en="Memory", zh="显存"),
 }
 
 # A model by its name on the allow-list (setting LAB_MODELS); which names are allowed is checked in labs.parameters,

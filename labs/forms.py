@@ -10,6 +10,8 @@ from labs.declaration import Lab
 from labs.parameters import ParameterErrors, parameter_schema
 from labs.services import Request, run_request
 
+SHORT = 500  # characters of a field of one line
+
 
 class LabForm(forms.Form):
     """One field a parameter, and the seeds. Bounds are checked where the API's are: in labs.parameters."""
@@ -66,7 +68,13 @@ def _field(schema: dict[str, Any]) -> forms.Field:
         return forms.ChoiceField(choices=[(value, value) for value in schema["enum"]], **common)
     if schema.get("type") == "boolean":
         return forms.BooleanField(required=False, **common)
-    return forms.CharField(max_length=500, **common)
+    is_long = schema.get("maxLength", 0) > SHORT
+    return forms.CharField(
+        max_length=schema["maxLength"] if is_long else SHORT,
+        required=schema.get("default") != "",
+        widget=forms.Textarea(attrs={"rows": 3}) if is_long else None,
+        **common,
+    )
 
 
 def _raw(schema: dict[str, Any], value: Any) -> Any:
