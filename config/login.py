@@ -1,16 +1,12 @@
-"""Signing in, with a limit on how often it may be tried; and who is signed in."""
+"""Signing in, with a limit on how often it may be tried."""
 
 from typing import Any
 
-from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.forms import AuthenticationForm
-from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView
 from django.core.exceptions import ValidationError
 from django.utils.translation import ngettext
 from rest_framework.throttling import SimpleRateThrottle
-
-from kb.rows import read
 
 
 class LoginThrottle(SimpleRateThrottle):
@@ -39,11 +35,3 @@ class LoginForm(AuthenticationForm):
 
 
 login = LoginView.as_view(authentication_form=LoginForm, redirect_authenticated_user=True)
-
-
-class Accounts(ModelBackend):
-    """Django's own accounts. Every page of somebody who is signed in reads theirs."""
-
-    def get_user(self, user_id: int) -> User | None:
-        found = read(User, "WHERE id = %s", [user_id])
-        return found[0] if found and self.user_can_authenticate(found[0]) else None

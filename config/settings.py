@@ -189,11 +189,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
-AUTHENTICATION_BACKENDS = ["config.login.Accounts"]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "kb-home"
 LOGOUT_REDIRECT_URL = "kb-home"
-SESSION_ENGINE = "config.sessions"
 
 # Language and time ---------------------------------------------------------------------------------------------------
 

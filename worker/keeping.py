@@ -1,8 +1,8 @@
 """Adapters that a run keeps, for whoever wants to load them with plain PEFT.
 
-A kept adapter is one zip file. Unpacked it is a folder for `PeftModel.from_pretrained`: `adapter_config.json` and
-`adapter_model.safetensors`, and beside them `measured.json`, which says where the run's record has its loss, and on
-which base and examples that was measured. `python -m worker.reload` measures it again.
+A kept adapter is one zip file. Unpacked it is a folder for `PeftModel.from_pretrained`: `adapter_config.json`,
+`adapter_model.safetensors` and a model card, and beside them `measured.json`, which says where the run's record has its
+loss, and on which base and examples that was measured. `python -m worker.reload` measures it again.
 """
 
 import json
@@ -10,7 +10,7 @@ import re
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zipfile import ZipFile, ZipInfo
 
 from peft import PeftModel
@@ -18,7 +18,7 @@ from peft import PeftModel
 from worker.adapters import ADAPTER_FILE, save_adapter
 from worker.context import Point, RunContext
 
-CONFIG_FILE, MEASURED_FILE = "adapter_config.json", "measured.json"
+CONFIG_FILE, MEASURED_FILE, CARD_FILE = "adapter_config.json", "measured.json", "README.md"
 # Of one seed, rank 8 on all linear layers of SmolLM2 is 10 MB: enough for a look at it, and no run fills a disk.
 LARGEST_BYTES = 16_000_000
 
@@ -62,7 +62,31 @@ def _write(path: Path, weights: Path, measured: Measured) -> None:
     with ZipFile(path, "w") as file:
         file.writestr(ZipInfo(CONFIG_FILE), json.dumps(config, indent=2, sort_keys=True))
         file.writestr(ZipInfo(MEASURED_FILE), json.dumps(asdict(measured), indent=2))
+        file.writestr(ZipInfo(CARD_FILE), model_card(config, measured))
         file.writestr(ZipInfo(ADAPTER_FILE), weights.read_bytes())
+
+
+CARD = """\
+---
+base_model: {base_model}
+library_name: peft
+tags: [{method}, proofdeck]
+---
+# An adapter from a lab of Proofdeck
+
+{method_title} adapter for `{base_model}`, base kept in {base}, trained on the generated data set *{data}*
+at the setting `{point}` with seed {seed}. It was made to measure how adapters learn; as a model it is of no use.
+
+Load it with `PeftModel.from_pretrained(model, folder)`. The run's record has its `{metric}` on the *{split}*
+split at this point and seed; `python -m worker.reload` in a clone of Proofdeck measures it again.
+"""
+
+
+def model_card(config: dict[str, Any], measured: Measured) -> str:
+    """What a stranger needs to know of the file: what it belongs to, what trained it, and where its number is."""
+    method = str(config["peft_type"])
+    fields = asdict(measured) | {"base_model": measured.model, "method": method.lower(), "method_title": method}
+    return CARD.format(**fields | {"point": measured.point or "the only one"})
 
 
 def unpack(path: Path, folder: Path) -> Measured:

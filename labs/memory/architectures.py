@@ -87,6 +87,7 @@ class Family:
     has_attention_bias: bool = False  # knows the key `attention_bias`
     has_mlp_bias: bool = False
     optional: tuple[str, ...] = ()  # further keys that it reads
+    fixed: tuple[tuple[str, Any], ...] = ()  # instead of a default that does not suit every size
 
 
 WINDOW = ("sliding_window",)
@@ -114,7 +115,8 @@ FAMILIES = {
         ),
     ),
     "gpt2": Family("GPT2LMHeadModel", tied=True),
-    "phi3": Family("Phi3ForCausalLM", optional=WINDOW),
+    # its default padding token lies beyond a smaller vocabulary
+    "phi3": Family("Phi3ForCausalLM", optional=WINDOW, fixed=(("pad_token_id", None),)),
 }
 # The keys of the others under the names that GPT-2 gives them.
 GPT2_KEYS = {
@@ -199,7 +201,7 @@ def checked(config: dict[str, Any]) -> dict[str, Any]:
     ]
     if errors:
         raise ConfigError(errors)
-    kept |= {"model_type": config["model_type"], "architectures": [family.class_name]}
+    kept |= {"model_type": config["model_type"], "architectures": [family.class_name], **dict(family.fixed)}
     kept.setdefault("tie_word_embeddings", family.tied)
     errors = _contradictions(kept)
     if errors:

@@ -60,7 +60,7 @@ VARIANTS = {
     "gemma": {"attention_bias": True},
     "gemma2": {"layer_types": ["sliding_attention", "full_attention"]},
     "gpt2": {"n_inner": 80},
-    "phi3": {"rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+    "phi3": {"sliding_window": 64},
 }
 
 

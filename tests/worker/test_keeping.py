@@ -78,6 +78,15 @@ def test_the_unpacked_file_is_a_folder_for_peft_without_traces_of_the_machine(ke
     assert {p.shape[0] for name, p in model.named_parameters() if "lora_A" in name} == {2}
 
 
+def test_a_model_card_says_what_it_is(kept):
+    folder, _ = kept["qlora-train"]
+    with ZipFile(folder / "adapter-method-qlora-seed0.zip") as file:
+        card = file.read("README.md").decode()
+    assert card.startswith("---\nbase_model: tiny\nlibrary_name: peft\ntags: [lora, proofdeck]\n---\n")
+    assert "LORA adapter for `tiny`, base kept in nf4" in card
+    assert "`method=qlora` with seed 0" in card
+
+
 def test_the_same_adapter_gives_the_same_file(kept, tmp_path):
     module, params = RUNS["rank-sweep"]
     run(module, "rank-sweep", params, tmp_path)
