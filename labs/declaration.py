@@ -32,6 +32,11 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def needed_model(self) -> str:
+        """The model whose weights a run needs; empty for a lab that needs none, whatever its fields are called."""
+        field = type(self).model_json_schema()["properties"].get("model", {})
+        return str(getattr(self, "model", "")) if field.get("format") == "model" else ""
+
 
 def parameter(default: Any, title: Text, help: Text, **constraints: Any) -> Any:
     """A parameter field with a title and a help text in both languages, and bounds such as `ge` and `le`."""

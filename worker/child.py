@@ -113,8 +113,8 @@ def validate(job: Job) -> tuple[Lab, Parameters]:
     try:
         lab = get_lab(job.lab)
         params = lab.parameters.model_validate(job.params)
-        if hasattr(params, "model"):
-            model_source(params.model)
+        if params.needed_model():
+            model_source(params.needed_model())
     except (UnknownLab, ValueError) as error:
         raise InvalidJob(str(error)) from error
     if not Path(job.scratch).is_dir():
@@ -146,7 +146,7 @@ def prepare_torch(job: Job) -> str:
 def describe(job: Job, params: Parameters, emit: Emit) -> dict[str, object]:
     from worker.data.sets import digests
 
-    name = getattr(params, "model", "")
+    name = params.needed_model()
     models_dir = Path(job.models_dir)
     prepare([name] if name else [], models_dir, lambda note: emit(preparing(note)))
     return environment.describe(name, model_digest(name, models_dir) if name else "", digests())
