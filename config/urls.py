@@ -9,7 +9,7 @@ from config.metrics import metrics
 from kb.editing.preview import preview
 from kb.editing.reports import report
 from kb.urls import urlpatterns as kb_urls
-from labs.urls import claim_urls, lab_urls, run_urls, worker_urls
+from labs.urls import claim_urls, lab_urls, planner_urls, run_urls, worker_urls
 from quiz.urls import attempt_urls, question_urls
 
 admin.site.login_form = LoginForm
@@ -25,6 +25,7 @@ urlpatterns = [
     path("statistics/", include("quiz.statistics.urls")),
     path("decks/", include("quiz.anki.urls")),
     path("labs/", include(lab_urls)),
+    path("planner/", include(planner_urls)),
     path("runs/", include(run_urls)),
     path("workers/", include(worker_urls)),
     path("claims/", include(claim_urls)),

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from labs import views
+from labs import planner_views, views
 
 lab_urls = [
     path("", views.labs, name="labs-labs"),
@@ -22,3 +22,7 @@ claim_urls = [
     path("<slug:slug>/card/", views.claim_card, name="labs-claim-card"),
 ]
 worker_urls = [path("", views.workers, name="labs-workers")]
+planner_urls = [
+    path("", planner_views.page, name="labs-planner"),
+    path("simulate/", planner_views.simulate, name="labs-planner-simulate"),
+]

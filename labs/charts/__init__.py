@@ -9,6 +9,7 @@ from labs.charts.heat import SHADES, Cell, Grid, heat_map
 from labs.charts.lines import line_chart
 from labs.charts.parts import CORNERS, Across, PlotPoint, Role, Series, claimed, predicted
 from labs.charts.scatter import Better, pareto_front, scatter_chart
+from labs.charts.stacked import Mark, StackedBar, marks_beside, stacked_chart
 
 __all__ = [
     "CORNERS",
@@ -18,9 +19,11 @@ __all__ = [
     "Better",
     "Cell",
     "Grid",
+    "Mark",
     "PlotPoint",
     "Role",
     "Series",
+    "StackedBar",
     "bar_chart",
     "claimed",
     "format_tick",
@@ -29,7 +32,9 @@ __all__ = [
     "linear_ticks",
     "log_ticks",
     "make_axis",
+    "marks_beside",
     "pareto_front",
     "predicted",
     "scatter_chart",
+    "stacked_chart",
 ]

@@ -14,18 +14,19 @@ from labs.charts.axes import Axis, format_tick
 
 Role = Literal["reference", "own"]
 
-COLOURS = 6  # classes s0 … s5 in charts.css
+COLOURS = 7  # classes s0 … s6 in charts.css
 MARKER = 4.5  # half of a marker's width, in viewBox units
 LETTER = 11.0  # width of a digit in the large print of phones, for the left margin
 TOP, RIGHT, BOTTOM = 14.0, 22.0, 62.0
 
-# Corners of the markers of series 1 to 5, as multiples of MARKER; series 0 has a circle.
+# Corners of the markers of series 1 to 6, as multiples of MARKER; series 0 has a circle.
 CORNERS: tuple[tuple[tuple[float, float], ...], ...] = (
     ((-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)),
     ((0, -1.2), (1.15, 0.9), (-1.15, 0.9)),
     ((0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)),
     ((0, 1.2), (1.15, -0.9), (-1.15, -0.9)),
     ((-0.6, -1), (0.6, -1), (1.2, 0), (0.6, 1), (-0.6, 1), (-1.2, 0)),
+    ((-1.2, -1), (0, -0.3), (1.2, -1), (1.2, 1), (0, 0.3), (-1.2, 1)),
 )
 
 
