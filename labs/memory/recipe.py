@@ -63,7 +63,9 @@ ON_QUANTISED: tuple[MethodName, ...] = (
 )
 WITH_TARGETS: tuple[MethodName, ...] = (*LORA_STARTS, "dora", "lora-fa")
 # Methods whose trained numbers meet the layers' own outside PEFT's layers, which would cast them.
-IN_FLOAT32: tuple[MethodName, ...] = ("ia3", "prompt", "p-tuning")
+IN_FLOAT32: tuple[MethodName, ...] = ("prompt", "p-tuning")
+# PEFT's layer for quantised weights does not cast back, its plain one does.
+IN_FLOAT32_ON_QUANTISED: tuple[MethodName, ...] = (*IN_FLOAT32, "ia3")
 MAX_TOKENS = 2**20  # of a micro-batch: above it byte counts say nothing that anybody could run
 # Families whose layers have the names that IA³ and lists of target modules ask for.
 PLAIN_FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2")
@@ -266,7 +268,7 @@ class Recipe(Parameters):
                 f"target_modules can be chosen for {', '.join(WITH_TARGETS)}; {self.method} has its own",
             ),
             (
-                self.method in IN_FLOAT32
+                self.method in (IN_FLOAT32_ON_QUANTISED if is_quantised else IN_FLOAT32)
                 and self.weights != "float32"
                 and self.adapter_dtype != "base"
                 and not self.autocast,
