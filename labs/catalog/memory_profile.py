@@ -66,8 +66,8 @@ LAB = Lab(
     summary=Text(
         en="Trains a real model for two steps with each method on the CPU and follows every tensor's storage from "
         "birth to death, which is exact where the memory of the whole process would not be. The second step is told: "
-        "its peak, what the peak consists of, and its course. Beside it stands what the memory simulator says of the same "
-        "step, and the difference.",
+        "its peak, what the peak consists of, and its course. Beside it stands what the memory simulator says of the "
+        "same step, and the difference.",
         zh="用每种方法在 CPU 上真实训练两步，跟踪每个张量的存储从产生到释放；这样是精确的，看进程内存则不是。"
         "报告第二步：峰值、峰值的构成和全过程；旁边列出显存模拟器对同一步的结果，以及两者之差。",
     ),
