@@ -4,8 +4,8 @@ from kb.text import Text
 from labs.catalog.memory_profile import MemoryProfileParameters, ProfiledMethod
 from labs.memory.recipe import Recipe
 from worker.context import Point, RunContext
-from worker.experiments.memory_simulator import GIB
-from worker.memory.account import Account, account
+from worker.experiments.memory_simulator import CURVE, GIB
+from worker.memory.account import Account, account, thinned
 from worker.memory.measure import measure
 from worker.memory.simulate import simulate_record
 from worker.training.examples import encode_facts
@@ -23,10 +23,17 @@ def run(params: MemoryProfileParameters, lab: RunContext) -> None:
         for seed in lab.seeds[1:]:
             with lab.point(seed=seed, method=method) as point:
                 if point.is_due:
-                    point.copy_from(first)
+                    repeat_results(point, first)
     for seed in lab.seeds:
         log_comparisons(params, lab, seed)
     lab.progress(total, total)
+
+
+def repeat_results(point: Point, first: Point) -> None:
+    """What the first seed found, without the curve."""
+    for value in first.values:
+        if value.step is None:
+            point.log(value.name, value.value)
 
 
 def recipe_of(params: MemoryProfileParameters, config: str, method: ProfiledMethod) -> Recipe:
@@ -54,7 +61,7 @@ def profile(params: MemoryProfileParameters, lab: RunContext, point: Point, meth
     point.log("difference", 100 * (peak - measured.peak_bytes) / measured.peak_bytes)
     point.log("steady", measured.steady_bytes / GIB)
     point.log("trainable", simulated.trainable)
-    for step, moment in enumerate(measured.timeline):
+    for step, moment in enumerate(thinned(measured.timeline, CURVE)):
         point.log("alive", moment.bytes / GIB, step=step)
     log_categories(lab, method, measured)
 

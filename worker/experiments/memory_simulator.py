@@ -5,9 +5,11 @@ import json
 from kb.text import Text
 from labs.memory.recipe import Recipe
 from worker.context import Point, RunContext
+from worker.memory.account import thinned
 from worker.memory.simulate import Simulation, simulate
 
 GIB = 2**30
+CURVE = 80  # points of a drawn course; the file has them all
 FILE = "simulation.json"
 
 
@@ -44,5 +46,5 @@ def log_categories(lab: RunContext, seed: int, simulation: Simulation) -> None:
             point.log("at_peak", size / GIB)
             point.log("share", 100 * size / simulation.peak_bytes)
             # The course is drawn once: every seed has the same.
-            for step, moment in enumerate(simulation.timeline if seed == lab.seeds[0] else []):
+            for step, moment in enumerate(thinned(simulation.timeline, CURVE) if seed == lab.seeds[0] else []):
                 point.log("alive", moment.by_category[category] / GIB, step=step)

@@ -77,6 +77,13 @@ def account(record: Record, always: Bytes | None = None) -> Account:
     )
 
 
+def thinned(timeline: list[TimelinePoint], count: int) -> list[TimelinePoint]:
+    """At most so many points, each the highest of its stretch, so that the peak stays."""
+    width = -(-len(timeline) // count)
+    stretches = (timeline[i : i + width] for i in range(0, len(timeline), width))
+    return [max(stretch, key=lambda point: point.bytes) for stretch in stretches]
+
+
 def _live_at(record: Record, event: int) -> list[int]:
     """The storages on the device that are alive just before an event."""
     return [
