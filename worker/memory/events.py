@@ -66,6 +66,7 @@ class Record:
     steps: list[int] = field(default_factory=list)
     pass_ends: list[int] = field(default_factory=list)  # event at which each forward pass ended
     blocks: int = 0
+    trained: int = 0  # tensors that the optimizer updates
     layers_a_block: int = 1
 
     def category(self, allocation: Allocation) -> Category:

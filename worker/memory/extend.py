@@ -5,8 +5,9 @@ the optimizer. Every crossing from one end to the other passes the middle block 
 each block in between, and everything that comes before the other end is shifted along.
 
 Nothing is taken on trust: the record of a few blocks, extended by one, has to be the record of that many blocks, event
-by event and byte by byte. A storage outside the blocks may grow with their number (the list of norms that clipping
-makes): then a record of one block less has to confirm that it grows evenly.
+by event and byte by byte. A storage outside the blocks may grow with their number: the list of norms that clipping
+makes has so many bytes for each trained tensor. For any other, a record of one block less has to confirm that it grows
+evenly.
 """
 
 from bisect import bisect_right
@@ -60,9 +61,19 @@ def growth(few: Record, more: Record) -> Growth:
     return grown
 
 
+def is_by_tensor(few: Record, more: Record, grown: Growth) -> bool:
+    """Whether what grows has the same bytes for each trained tensor, and so grows as the blocks do."""
+    before, after = (outside_sizes(record) for record in (few, more))
+    return all(before[i] * more.trained == after[i] * few.trained for i in grown)
+
+
+def outside_sizes(record: Record) -> list[int]:
+    return [a.size for a in record.allocations if a.block == OUTSIDE]
+
+
 def check_growth(fewer: Record, few: Record, grown: Growth) -> None:
     """NotRepeating unless storages outside the blocks are smaller by as much with one block less."""
-    before, after = ([a.size for a in record.allocations if a.block == OUTSIDE] for record in (fewer, few))
+    before, after = (outside_sizes(record) for record in (fewer, few))
     if len(before) != len(after) or any(
         size - before[i] != grown.get(i, 0) * (few.blocks - fewer.blocks) for i, size in enumerate(after)
     ):
@@ -134,7 +145,7 @@ class _Extension:
     """A record in the making."""
 
     def __init__(self, few: Record, blocks: int, grown: Growth) -> None:
-        self.record = Record(blocks=blocks, layers_a_block=few.layers_a_block)
+        self.record = Record(blocks=blocks, layers_a_block=few.layers_a_block, trained=few.trained)
         self._few = few
         self._grown = grown
         self._numbers: dict[Key, int] = {}

@@ -9,7 +9,7 @@ from labs.memory.recipe import Recipe
 from worker.memory.account import Bytes, Moment, TimelinePoint, account
 from worker.memory.allocator import replay
 from worker.memory.events import Record
-from worker.memory.extend import NotRepeating, check_growth, extend, growth
+from worker.memory.extend import NotRepeating, check_growth, extend, growth, is_by_tensor
 from worker.memory.fake import fake_tensors
 from worker.memory.models import count_parameters, empty, layer_kinds, materialise, meta_model, prepare
 from worker.memory.sharding import shard
@@ -133,7 +133,7 @@ def period(kinds: list[str]) -> int:
 def _extended(recipe: Recipe, device: Device, width: int, blocks: int) -> Simulated:
     few, more = (record_of(recipe, width * count, device, width) for count in (FEW, FEW + 1))
     grown = growth(few.record, more.record)
-    if grown:
+    if not is_by_tensor(few.record, more.record, grown):
         check_growth(record_of(recipe, width * (FEW - 1), device, width).record, few.record, grown)
     left = blocks - FEW
     return Simulated(

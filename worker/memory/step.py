@@ -47,6 +47,7 @@ def track(trainee: Trainee, layers_a_block: int = 1) -> Record:
         for step in range(STEPS):
             tracker.begin_step()
             _step(trainee, optimizer, tracker, step)
+        tracker.record.trained = len(trainee.trained)
         return tracker.close()
 
 

@@ -6,7 +6,7 @@ from tests.worker.memory.conftest import small_recipe
 from worker.memory.account import account
 from worker.memory.allocator import replay
 from worker.memory.events import Allocation, Event, Record
-from worker.memory.extend import NotRepeating, check_growth, extend, growth
+from worker.memory.extend import NotRepeating, check_growth, extend, growth, is_by_tensor
 from worker.memory.simulate import _stream, period, simulate_record
 
 LAYERS = 7
@@ -85,6 +85,14 @@ def test_what_grows_outside_the_blocks_grows_on():
     assert grown == {0: 4, 1: 4}
     check_growth(course(2, list_size=4), few, grown)
     assert [a.size for a in extend(few, 9, grown).allocations] == [a.size for a in course(9, list_size=4).allocations]
+
+
+def test_a_list_with_so_many_bytes_a_trained_tensor_grows_as_the_blocks_do():
+    few, more = course(3, list_size=4), course(4, list_size=4)
+    few.trained, more.trained = 19, 23  # a byte each: 7 + 4 × 3 and 7 + 4 × 4
+    assert is_by_tensor(few, more, growth(few, more))
+    more.trained = 24
+    assert not is_by_tensor(few, more, growth(few, more))
 
 
 def test_growth_that_is_not_even_is_refused():
