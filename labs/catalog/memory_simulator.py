@@ -51,12 +51,12 @@ LAB = Lab(
     ),
     takeaway=Text(
         en="Say the four parts first (weights, gradients, optimizer states, activations), then where the peak is: in "
-        "full fine-tuning with AdamW it is in the optimizer step, with LoRA and QLoRA in the backward pass, where the "
-        "activations of all blocks, or the logits, are still there. [[claim:lora-7b-peak-is-weights]] "
+        "full fine-tuning with AdamW it is in the optimizer step, with LoRA mostly where the backward pass begins and the "
+        "activations of all blocks and the logits are still there. [[claim:lora-7b-peak-is-weights]] "
         "Rules of thumb count what is always there and miss what comes and goes: the logits, the attention matrix of "
         "eager attention, one dequantised matrix, the copies that the optimizer makes of all parameters.",
         zh="先说四部分：权重、梯度、优化器状态、激活；再说峰值在哪里：AdamW 全量微调的峰值在优化器更新时，"
-        "LoRA 和 QLoRA 的峰值在反向传播开始时，那时各层的激活或 logits 都还在。[[claim:lora-7b-peak-is-weights]] "
+        "LoRA 多半在反向传播刚开始时，那时各层的激活和 logits 都还在。[[claim:lora-7b-peak-is-weights]] "
         "经验公式只数一直在的东西，漏掉来了又走的：logits、eager 注意力的注意力矩阵、反量化出来的一个矩阵、"
         "优化器为全部参数做的副本。",
     ),
