@@ -72,10 +72,13 @@ LAB = Lab(
         "报告第二步：峰值、峰值的构成和全过程；旁边列出显存模拟器对同一步的结果，以及两者之差。",
     ),
     takeaway=Text(
-        en="The trained parameters decide gradients and optimizer states and nothing else: LoRA takes these two away, "
+        en="The trained parameters decide gradients and optimizer states and nothing else: LoRA takes these "
+        "two away, "
         "and the weights and activations stay ([[claim:lora-step-a-third-measured]]). That is why methods with a "
-        "hundred times fewer parameters than LoRA save hardly any memory over it, and some that rewrite the weight in "
-        "each layer (DoRA, LoHa, LoKr) need more. A simulation from shapes alone gives the same bytes as the real step "
+        "hundred times fewer parameters than LoRA save hardly any memory over it, and some that rewrite "
+        "the weight in "
+        "each layer (DoRA, LoHa, LoKr) need more. A simulation from shapes alone gives the same bytes as "
+        "the real step "
         "([[claim:simulated-memory-agrees]]), so a recipe can be checked before a GPU is rented.",
         zh="训练的参数量只决定梯度和优化器状态：LoRA 省的就是这两样，权重和激活还在"
         "（[[claim:lora-step-a-third-measured]]）。所以参数比 LoRA 少一百倍的方法，内存几乎不比它省；"
