@@ -55,7 +55,8 @@ LAB = Lab(
         "while the activations of all blocks and the logits are still there. With LoRA on a 7B model and one short "
         "row, frozen weights are [[claim:lora-7b-peak-is-weights]] of the peak, and the step reserves "
         "[[claim:lora-7b-fits-16gb]]. Rules of thumb count what is always there and miss what comes and goes: the "
-        "logits, the attention matrix of eager attention, one dequantised matrix, the copies that the optimizer makes of all parameters.",
+        "logits, the attention matrix of eager attention, one dequantised matrix, the copies that the optimizer makes "
+        "of all parameters.",
         zh="先说四部分：权重、梯度、优化器状态、激活；再说峰值在哪里：AdamW 全量微调的峰值在优化器更新时，"
         "LoRA 多半在反向传播刚开始时，那时各层的激活和 logits 都还在。7B 做 LoRA、一行短序列时，"
         "冻结的权重占峰值的 [[claim:lora-7b-peak-is-weights]]，一步共预留 [[claim:lora-7b-fits-16gb]]。"
