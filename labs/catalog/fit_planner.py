@@ -102,20 +102,17 @@ LAB = Lab(
         "放得下的再排序：先看对结果的预期（训练全部权重、16 位基座上的适配器、4 位基座上的适配器），再看一步的 FLOPs。",
     ),
     takeaway=Text(
-        en="Do the sum aloud: weights, then what the method adds, then what a row costs. On 24 GB a 7B "
-        "model with rows of "
-        "1024 tokens cannot be fine-tuned in full ([[claim:fit-7b-full-24gb]]); LoRA on the bf16 base "
-        "fits with one row "
-        "([[claim:fit-7b-lora-24gb]]), with checkpointing and a fused loss it takes a micro-batch of "
-        "[[claim:fit-7b-lora-small-rows]], and QLoRA reserves [[claim:fit-7b-qlora-reserved]]. For a 3B "
-        "model the first "
-        "thing to change is not the method: full fine-tuning with plain AdamW reserves "
-        "[[claim:fit-3b-full-reserved]], "
-        "with checkpointing, a fused loss and 8-bit states [[claim:fit-3b-full-small-reserved]].",
-        zh="把账算出来：先算权重，再算方法带来的部分，再算一行数据的开销。24 GB 上，7B 模型、每行 1024 个 token，"
-        "全量微调放不下（[[claim:fit-7b-full-24gb]]）；bf16 基座上的 LoRA 用一行数据放得下"
-        "（[[claim:fit-7b-lora-24gb]]），打开重计算和融合损失后微批可到 [[claim:fit-7b-lora-small-rows]]，"
-        "QLoRA 预留 [[claim:fit-7b-qlora-reserved]]。3B 模型先要改的不是方法：普通 AdamW 全量微调预留 "
+        en="Do the sum aloud: weights, then what the method adds, then what a row costs. For a 7B model and one row of "
+        "1024 tokens full fine-tuning reserves [[claim:fit-7b-full-24gb]], far beyond 24 GB; LoRA on the bf16 base "
+        "[[claim:fit-7b-lora-24gb]]. With checkpointing and a fused loss LoRA takes a micro-batch of "
+        "[[claim:fit-7b-lora-small-rows]], and QLoRA with checkpointing reserves [[claim:fit-7b-qlora-reserved]]. For "
+        "a 3B model the first thing to change is not the method: full fine-tuning with plain AdamW reserves "
+        "[[claim:fit-3b-full-reserved]], with checkpointing, a fused loss and 8-bit states "
+        "[[claim:fit-3b-full-small-reserved]].",
+        zh="把账算出来：先算权重，再算方法带来的部分，再算一行数据的开销。7B 模型、一行 1024 个 token，"
+        "全量微调预留 [[claim:fit-7b-full-24gb]]，远超 24 GB；bf16 基座上的 LoRA 预留 [[claim:fit-7b-lora-24gb]]。"
+        "打开重计算和融合损失后，LoRA 的微批可到 [[claim:fit-7b-lora-small-rows]]；QLoRA 开重计算，"
+        "预留 [[claim:fit-7b-qlora-reserved]]。3B 模型先要改的不是方法：普通 AdamW 全量微调预留 "
         "[[claim:fit-3b-full-reserved]]，加上重计算、融合损失和 8 位状态只要 [[claim:fit-3b-full-small-reserved]]。",
     ),
     parameters=FitPlannerParameters,
