@@ -5,9 +5,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labs.catalog.memory_simulator import CATEGORIES
 
 from labs import planner
+from labs.catalog.memory_simulator import CATEGORIES
 from labs.charts import Mark, StackedBar, marks_beside, stacked_chart
 from labs.memory.recipe import Recipe
 from labs.models import MetricValue, Run
