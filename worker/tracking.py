@@ -6,7 +6,6 @@ from collections import defaultdict
 from pathlib import Path
 
 from django.conf import settings
-from tensorboardX import SummaryWriter
 
 from labs.exports import json_of
 from labs.models import Run
@@ -29,6 +28,8 @@ def write_events(run: Run, root: Path) -> None:
 
     From the database after the end, so that a run of several attempts or workers is there once and whole.
     """
+    from tensorboardX import SummaryWriter  # which loads torch where it is installed: only for those who want it
+
     folder = root / run.lab_slug / f"run-{run.pk}"
     values: dict[tuple[str, int], list[tuple[str, int | None, float]]] = defaultdict(list)
     for name, point, seed, step, value in run.values.values_list("name", "point", "seed", "step", "value"):

@@ -71,7 +71,7 @@ class FitPlannerParameters(Parameters):
     )
     rank: Rank = 16
     most_rows: Annotated[int, Field(ge=1, le=64)] = parameter(
-        16,
+        4,
         Text(en="Largest micro-batch", zh="最大微批"),
         Text(en="Micro-batches are doubled up to this.", zh="微批从 1 开始翻倍，最多到这个数。"),
     )
@@ -163,8 +163,10 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({"most_rows": 4}, seeds=(0,), expected_seconds=100),
-        "standard": Preset({"models": ["llama-2-7b", "llama-3.2-3b"]}, seeds=(0, 1, 2), expected_seconds=300),
+        "quick": Preset({}, seeds=(0,), expected_seconds=100),
+        "standard": Preset(
+            {"models": ["llama-2-7b", "llama-3.2-3b"], "most_rows": 16}, seeds=(0, 1, 2), expected_seconds=300
+        ),
         "gpu": Preset(
             {"models": ["llama-3.1-8b", "llama-2-70b"], "gpu_gib": 80, "sequence_length": 4096},
             seeds=(0,),

@@ -54,7 +54,7 @@ def test_what_saves_memory_saves_it_here(worse, better):
         {"method": "vera"},
         {"method": "dora"},
         {"model": "gpt2"},
-        {"model": "gemma-2-2b"},
+        {"model": "gemma-2-2b", "attention": "eager"},
         {"model": "mixtral-8x7b"},
         {"autocast": True},
         {"weights": "nf4", "upcast": True},
