@@ -31,12 +31,14 @@ def page(request: HttpRequest) -> HttpResponse:
         return redirect(planner.address_of([*[r for r in kept if r != asked][: planner.MOST - 1], asked]))
     answers = planner.answers(recipes or [DEFAULT])
     known = [answer for answer in answers if answer.run]
+    unknown = _unknown(request, answers)
     context = {
         "form": form or LabForm(get_lab(planner.SLUG), "quick", _typed(answers[-1].recipe)),
         "is_bound": form is not None,
         "answers": answers,
         "known": known,
-        "unknown": _unknown(request, answers),
+        "unknown": unknown,
+        "is_waiting": any(run.is_live for _answer, run in unknown if run),
         "figures": [planner.stacked_figure(known), planner.course_figure(known)] if known else [],
         "remedies": list(planner.remedies(known[-1], [answer.recipe for answer in answers])) if known else [],
         "recipes": [answer.text for answer in answers],

@@ -116,6 +116,14 @@ def test_what_is_not_simulated_can_be_asked_for_by_those_who_are_signed_in(as_al
 
 
 @pytest.mark.django_db
+def test_two_recipes_that_are_awaited_are_asked_after_once(as_alice, bells):
+    recipes = [LORA, QLORA]
+    as_alice.post("/planner/simulate/", {"recipe": [planner.text_of(recipe) for recipe in recipes]})
+    html = as_alice.get(planner.address_of(recipes)).content.decode()
+    assert (len(bells), html.count("hx-trigger=")) == (2, 1)
+
+
+@pytest.mark.django_db
 def test_what_is_known_is_not_asked_for_again(as_alice, bob, bells):
     known(LORA, bob)
     as_alice.post("/planner/simulate/", {"recipe": "{}"})
