@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC
 from textwrap import dedent
+from typing import Any
 
 from labs.models import Run
-from labs.records import ArtifactRecord, MetricRecord, RunRecord, seal, summarise, to_json
+from labs.records import ArtifactRecord, MetricRecord, RunRecord, run_lab_arguments, seal, summarise, to_json
 
 COLUMNS = ("metric", "point", "seed", "step", "value", "unit")
 
@@ -58,11 +59,11 @@ def csv_of(run: Run) -> str:
 
 def repeat_command(run: Run) -> str:
     """The shell command that repeats it, in a clone of the project."""
-    words = [".venv/bin/python", "manage.py", "run_lab", run.lab_slug]
-    if run.preset:
-        return shlex.join([*words, "--preset", run.preset, "--json"])
-    seeds = ",".join(str(seed) for seed in run.seeds)
-    return shlex.join([*words, "--params", json.dumps(run.params), "--seeds", seeds, "--json"])
+    return shell_command(run.lab_slug, run.preset, run.params, run.seeds)
+
+
+def shell_command(lab: str, preset: str, params: dict[str, Any] | None = None, seeds: Iterable[int] = ()) -> str:
+    return shlex.join([".venv/bin/python", *run_lab_arguments(lab, preset, params or {}, seeds), "--json"])
 
 
 SCRIPT = """\
@@ -88,7 +89,9 @@ SCRIPT = """\
 def script_of(run: Run) -> str:
     """A shell script; where the commit that ran is not known, it uses the code that is there and says so."""
     commit = (run.environment.get("revision") or {}).get("commit", "")
-    checkout = f'git worktree add --detach "proofdeck-{commit[:8]}" {commit} && cd "proofdeck-{commit[:8]}"'
+    folder = f"proofdeck-{commit[:8]}"
+    # Two lines: `set -e` does not see a failure on the left of `&&`.
+    checkout = f'git worktree add --detach "{folder}" {commit}\ncd "{folder}"'
     return dedent(SCRIPT).format(
         lab=run.lab_slug,
         checkout=checkout if commit else "# The commit that ran was not recorded: this repeats it with the code here.",

@@ -76,6 +76,14 @@ class RunRecord(Part):
         return created
 
 
+def run_lab_arguments(lab: str, preset: str, params: dict[str, Any], seeds: Iterable[int]) -> list[str]:
+    """What follows `python` in the command that asks the same again."""
+    words = ["manage.py", "run_lab", lab]
+    if preset:
+        return [*words, "--preset", preset]
+    return [*words, "--params", json.dumps(params), "--seeds", ",".join(map(str, seeds))]
+
+
 def summarise(lab: Lab, metrics: Iterable[MetricRecord]) -> list[SummaryRecord]:
     """One row per result and point, in the order of their first appearance."""
     values: dict[tuple[str, str], list[float]] = {}

@@ -1,6 +1,5 @@
 """Run a lab without broker and database, and make the record of it."""
 
-import json
 import shlex
 import shutil
 import tempfile
@@ -13,7 +12,7 @@ from django.conf import settings
 
 from labs.catalog import get_lab
 from labs.reasons import message
-from labs.records import ArtifactRecord, MetricRecord, RunRecord, seal, summarise
+from labs.records import ArtifactRecord, MetricRecord, RunRecord, run_lab_arguments, seal, summarise
 from labs.services import Request
 from worker.models.store import sha256
 from worker.protocol import ArtifactEvent, DoneEvent, EnvironmentEvent, Event, Job, PointEvent, ProgressEvent
@@ -118,8 +117,4 @@ def _record(request: Request, recorder: Recorder) -> RunRecord:
 
 def command_line(request: Request) -> str:
     """What to type to run it again."""
-    words = ["python", "manage.py", "run_lab", request.lab.slug]
-    if request.preset:
-        return shlex.join([*words, "--preset", request.preset])
-    seeds = ",".join(str(seed) for seed in request.seeds)
-    return shlex.join([*words, "--params", json.dumps(request.params), "--seeds", seeds])
+    return shlex.join(["python", *run_lab_arguments(request.lab.slug, request.preset, request.params, request.seeds)])

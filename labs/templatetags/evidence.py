@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from kb.text import active_language
 from labs import chips, waiting
-from labs.exports import repeat_command
+from labs.exports import repeat_command, shell_command
 from labs.models import Claim, Run
 from labs.numbers import format_number, format_quantity, format_unit
 from labs.schema import CheckSource
@@ -180,7 +180,10 @@ register.filter("command", repeat_command)
 @register.filter
 def commands(claim: Claim) -> list[str]:
     """Shell commands that give the numbers of a claim again: a formula's value, or a lab's standard run."""
-    found = (_formula_command(check) if check.get("formula") else _lab_command(check["lab"]) for check in claim.checks)
+    found = (
+        _formula_command(check) if check.get("formula") else shell_command(check["lab"], "standard")
+        for check in claim.checks
+    )
     return list(dict.fromkeys(found))
 
 
@@ -188,10 +191,6 @@ def _formula_command(check: dict[str, Any]) -> str:
     arguments = ", ".join(f"{name}={value!r}" for name, value in check.get("arguments", {}).items())
     code = f"from labs.formulas import FORMULAS; print(FORMULAS[{check['formula']!r}]({arguments}))"
     return shlex.join([".venv/bin/python", "-c", code])
-
-
-def _lab_command(slug: str) -> str:
-    return shlex.join([".venv/bin/python", "manage.py", "run_lab", slug, "--preset", "standard", "--json"])
 
 
 @register.filter

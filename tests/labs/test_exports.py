@@ -62,6 +62,15 @@ def test_the_script_compares(run, tmp_path):
     assert f"validation_loss, {POINT}: 0.6, 0.625" in done.stdout
 
 
+def test_the_script_stops_where_the_commit_is_not_to_be_had(run, tmp_path):
+    """Else it would install and run in the folder it was started in."""
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    done = subprocess.run(["sh"], input=script_of(run), text=True, cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode != 0
+    assert "make" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [".git"]
+
+
 def test_a_run_without_a_commit_is_repeated_with_the_code_that_is_there(alice):
     script = script_of(make_run(alice, params={"note": "it's $HOME"}, preset="", environment={}))
     assert "git worktree" not in script
