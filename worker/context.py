@@ -1,7 +1,7 @@
 """What an experiment sees of its run: the `lab` of `run(params, lab)`."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -112,6 +112,22 @@ class Point:
     def check_not_left_out(self) -> None:
         if not self.is_wanted and not self.is_finished:
             raise LeftOut(f"Point {self.key!r} was not computed")
+
+
+def compute_once(
+    points: Sequence[Point],
+    compute: Callable[[Point], object],
+    repeat: Callable[[Point, Point], object] = Point.copy_from,
+) -> None:
+    """Compute the first of points that have the same values, such as seeds that change nothing, and repeat it."""
+    first, *others = points
+    with first:
+        if first.is_due:
+            compute(first)
+    for other in others:
+        with other:
+            if other.is_due:
+                repeat(other, first)
 
 
 class RunContext:

@@ -2,7 +2,7 @@
 
 from kb.text import Text
 from labs.catalog.memory_ladder import RUNGS, MemoryLadderParameters, Rung, recipe_of
-from worker.context import Point, RunContext
+from worker.context import Point, RunContext, compute_once
 from worker.experiments.memory_simulator import GIB
 from worker.memory.simulate import simulate
 
@@ -11,14 +11,8 @@ def run(params: MemoryLadderParameters, lab: RunContext) -> None:
     """No seed changes a byte: the first is computed, the others repeat it."""
     for i, rung in enumerate(RUNGS):
         lab.progress(i, len(RUNGS), Text(en=f"simulating {rung}", zh=f"正在模拟 {rung}"))
-        first = lab.point(seed=lab.seeds[0], rung=rung)
-        with first as point:
-            if point.is_due:
-                log_rung(params, lab, point, rung)
-        for seed in lab.seeds[1:]:
-            with lab.point(seed=seed, rung=rung) as point:
-                if point.is_due:
-                    point.copy_from(first)
+        points = [lab.point(seed=seed, rung=rung) for seed in lab.seeds]
+        compute_once(points, lambda point: log_rung(params, lab, point, rung))  # noqa: B023 (called at once)
     for seed in lab.seeds:
         log_savings(lab, seed)
     lab.progress(len(RUNGS), len(RUNGS))

@@ -3,7 +3,7 @@
 from kb.text import Text
 from labs.catalog.memory_profile import MemoryProfileParameters, ProfiledMethod
 from labs.memory.recipe import Recipe
-from worker.context import Point, RunContext
+from worker.context import Point, RunContext, compute_once
 from worker.experiments.memory_simulator import CURVE, GIB
 from worker.memory.account import Account, account, thinned
 from worker.memory.measure import measure
@@ -16,14 +16,8 @@ def run(params: MemoryProfileParameters, lab: RunContext) -> None:
     total = len(params.methods)
     for i, method in enumerate(params.methods):
         lab.progress(i, total, Text(en=f"measuring {method}", zh=f"正在测量 {method}"))
-        first = lab.point(seed=lab.seeds[0], method=method)
-        with first as point:
-            if point.is_due:
-                profile(params, lab, point, method)
-        for seed in lab.seeds[1:]:
-            with lab.point(seed=seed, method=method) as point:
-                if point.is_due:
-                    repeat_results(point, first)
+        points = [lab.point(seed=seed, method=method) for seed in lab.seeds]
+        compute_once(points, lambda point: profile(params, lab, point, method), repeat_results)  # noqa: B023 (at once)
     for seed in lab.seeds:
         log_comparisons(params, lab, seed)
     lab.progress(total, total)

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from labs.catalog.rank_sweep import RankSweepParameters, configurations
 from worker.adapters import Adapter, add_adapter, save_adapter, trainable_parameters
-from worker.context import Point, RunContext
+from worker.context import Point, RunContext, compute_once
 from worker.keeping import keep_adapter
 from worker.training.checkpoint import Checkpoints
 from worker.training.config import usual_config
@@ -60,14 +60,7 @@ def log_base(sweep: Sweep) -> None:
 
 def sweep_configuration(sweep: Sweep, points: list[Point], adapter: Adapter) -> None:
     """Train once, and record the result under every point that asks for it."""
-    first, *others = points
-    with first:
-        if first.is_due:
-            measure(sweep, first, adapter)
-    for other in others:
-        with other:
-            if other.is_due:
-                other.copy_from(first)
+    compute_once(points, lambda point: measure(sweep, point, adapter))
 
 
 def measure(sweep: Sweep, point: Point, adapter: Adapter) -> None:
