@@ -38,7 +38,6 @@ TITLES: dict[str, Text] = {
 }
 # What is trained and on which base: the more of both, the better a result may be expected.
 QUALITY: dict[RecipeName, int] = {name: 0 if "full" in name else 2 if "qlora" in name else 1 for name in RECIPES}
-CONTEXT_GIB = 0.4e9 / 2**30  # worker.memory.simulate.CONTEXT
 
 
 def passes(name: RecipeName) -> int:

@@ -1,8 +1,9 @@
 """Simulate common recipes for a GPU, double the rows while they fit, and put what fits in order."""
 
 from kb.text import Text
-from labs.catalog.fit_planner import CONTEXT_GIB, QUALITY, RECIPES, FitPlannerParameters, RecipeName, passes, recipe_of
-from worker.context import Point, RunContext
+from labs.catalog.fit_planner import QUALITY, RECIPES, FitPlannerParameters, RecipeName, passes, recipe_of
+from labs.memory.context import CONTEXT
+from worker.context import Point, RunContext, compute_once
 from worker.experiments.memory_simulator import GIB
 from worker.memory.simulate import simulate
 
@@ -13,14 +14,8 @@ def run(params: FitPlannerParameters, lab: RunContext) -> None:
     for model in params.models:
         for name in RECIPES:
             lab.progress(done, total, Text(en=f"{model}: {name}", zh=f"{model}：{name}"))
-            first = lab.point(seed=lab.seeds[0], model=model, recipe=name)
-            with first as point:
-                if point.is_due:
-                    log_fit(params, point, model, name)
-            for seed in lab.seeds[1:]:
-                with lab.point(seed=seed, model=model, recipe=name) as point:
-                    if point.is_due:
-                        point.copy_from(first)
+            points = [lab.point(seed=seed, model=model, recipe=name) for seed in lab.seeds]
+            compute_once(points, lambda point: log_fit(params, point, model, name))  # noqa: B023 (called at once)
             done += 1
         for seed in lab.seeds:
             log_places(lab, model, seed)
@@ -28,7 +23,7 @@ def run(params: FitPlannerParameters, lab: RunContext) -> None:
 
 
 def log_fit(params: FitPlannerParameters, point: Point, model: str, name: RecipeName) -> None:
-    room = params.gpu_gib - CONTEXT_GIB
+    room = params.gpu_gib - CONTEXT / GIB
     reserved = reserved_gib(params, model, name, 1)
     point.log("reserved", reserved)
     point.log("headroom", room - reserved)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from labs.memory.context import CONTEXT, CONTEXT_SOURCE
 from labs.memory.recipe import Recipe
 from worker.memory.account import Bytes, Moment, TimelinePoint, account
 from worker.memory.allocator import replay
@@ -47,11 +48,6 @@ class Simulation:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-
-# What the driver takes for kernels and bookkeeping before the first tensor. No tensor, so no simulation can count it.
-CONTEXT = 400_000_000
-CONTEXT_SOURCE = "pytorch/pytorch issue 109888: about 400 MB with lazy loading (CUDA 11.7 and later)"
 
 
 def simulate(recipe: Recipe, device: Device = "cuda") -> Simulation:

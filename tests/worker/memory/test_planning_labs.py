@@ -2,12 +2,13 @@
 
 import pytest
 
-from labs.catalog.fit_planner import CHANGES, CONTEXT_GIB, RECIPES, FitPlannerParameters, passes, recipe_of
+from labs.catalog.fit_planner import CHANGES, RECIPES, FitPlannerParameters, passes, recipe_of
 from labs.catalog.memory_ladder import RUNGS, MemoryLadderParameters
 from labs.catalog.memory_ladder import recipe_of as rung_of
+from labs.memory.context import CONTEXT
 from tests.worker.running import finished_points, run
 from worker.experiments import fit_planner, memory_ladder
-from worker.memory.simulate import CONTEXT, simulate
+from worker.memory.simulate import simulate
 
 SMALL = {"sequence_length": 64}
 
@@ -44,10 +45,6 @@ def test_savings_are_against_the_rung_before(ladder):
     assert len([key for key, seed in ladder if key.startswith("against=") and seed == 0]) == len(RUNGS) - 1
 
 
-def test_the_context_is_the_simulators():
-    assert CONTEXT_GIB == CONTEXT / 2**30
-
-
 def test_passes_count_forward_backward_and_what_is_done_again():
     assert {name: passes(name) for name in RECIPES} == {
         "full": 3,
@@ -68,10 +65,10 @@ def test_what_fits_is_doubled_and_put_in_order(tmp_path, monkeypatch):
     points = finished_points(run(fit_planner, "fit-planner", params, tmp_path))
     lora, full = points["model=llama-3.2-1b,recipe=lora", 0], points["model=llama-3.2-1b,recipe=full", 0]
     assert (full["fits"], full["rows"], lora["fits"]) == (0, 0, 1)
-    assert full["headroom"] == pytest.approx(8 - CONTEXT_GIB - full["reserved"])
+    assert full["headroom"] == pytest.approx(8 - CONTEXT / 2**30 - full["reserved"])
     largest = simulate(recipe_of("lora", "llama-3.2-1b", 16, int(lora["rows"]), 64)).reserved_bytes / 2**30
     assert lora["rows"] in (1, 2, 4)
-    assert largest <= 8 - CONTEXT_GIB
+    assert largest <= 8 - CONTEXT / 2**30
     assert points["model=llama-3.2-1b,order=tried,recipe=lora", 0]["place"] == 1
     assert ("model=llama-3.2-1b,order=tried,recipe=full", 0) not in points
 
