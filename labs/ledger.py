@@ -1,6 +1,5 @@
 """The ledger as data: what each claim states, what was found, and which statements of the source notes it settles."""
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -56,12 +55,6 @@ def expectation(check: CheckSource) -> float | dict[str, float]:
     fields = ("expected", "absolute", "relative", "at_least", "at_most")
     given = {name: getattr(check, name) for name in fields if getattr(check, name) is not None}
     return given["expected"] if list(given) == ["expected"] else given
-
-
-def counts(claims: Iterable[Claim]) -> dict[str, int]:
-    """Claims by verdict, in the order of `Claim.VERDICTS`."""
-    found = Counter(claim.verdict for claim in claims)
-    return {verdict: found[verdict] for verdict, _ in Claim.VERDICTS}
 
 
 def unsettled(folder: Path, claims: Iterable[Claim]) -> tuple[list[str], list[str]]:

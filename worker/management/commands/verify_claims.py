@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from labs import ledger
 from labs.models import Claim
+from labs.queries import counts_by
 from labs.services import claims_recompute
 from worker.recording import RunFailed
 from worker.verification import quick_again, simulations_again
@@ -58,7 +59,7 @@ def document_of(
 ) -> dict[str, Any]:
     wanted, missing = ledger.unsettled(settings.CONTENT_DIR, claims)
     return {
-        "counts": ledger.counts(claims),
+        "counts": counts_by("verdict", Claim.VERDICTS),
         "statements": {"listed": len(wanted), "settled": len(wanted) - len(missing), "missing": missing},
         "changes": ledger.changes(settings.CONTENT_DIR, claims),
         "differences": differences,
