@@ -56,10 +56,11 @@ def claim_figures(checks: Iterable[CheckSource], references: Mapping[str, Run]) 
     `references` are the reference runs by lab. Heat maps are left out: a line has no place in them.
     """
     drawn: dict[tuple[str, str], SafeString] = {}
+    found_in = {slug: {"reference": results(run)} for slug, run in references.items()}
     for check in checks:
         if check.lab not in references or (check.lab, check.metric) in drawn:
             continue
-        lab, found = get_lab(check.lab), {"reference": results(references[check.lab])}
+        lab, found = get_lab(check.lab), found_in[check.lab]
         charts = (chart for chart in lab.charts if chart.kind != "heat" and _shows(chart, check.metric, check.point))
         figure = next((draw(lab, chart, found, y_line=_claimed(check)) for chart in charts), None)
         if figure:
