@@ -12,7 +12,8 @@ from typing import Any
 
 from django.conf import settings
 
-MARKER = "store.json"  # lies in the folder of a prepared model, with the digest of its weights
+# Lies in the folder of a prepared model, with the digest of its weights; a folder without it is not ready.
+MARKER = "store.json"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from kb.text import Text
-
-MARKER = "store.json"  # lies in the folder of a prepared model; a folder without it is not ready
+from labs.staleness import MARKER
 
 
 @dataclass(frozen=True)
