@@ -62,7 +62,7 @@ def stacked_chart(
 
 
 def marks_beside(bars: Sequence[StackedBar], marks: Sequence[Mark]) -> list[Mark]:
-    """Those that the bars reach at least halfway to, and the first beyond the longest bar."""
+    """Those from a quarter of the longest bar on, and the first beyond it."""
     longest = max(bar.total for bar in bars)
     ordered = sorted(marks, key=lambda mark: mark.value)
     beyond = next((mark for mark in ordered if mark.value >= longest), None)
