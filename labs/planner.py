@@ -22,6 +22,7 @@ from labs.catalog import get_lab
 from labs.catalog.memory_simulator import CATEGORIES
 from labs.charts import Across, Mark, PlotPoint, Series, StackedBar, line_chart, stacked_chart
 from labs.memory.closed_form import closed_form_parts
+from labs.memory.context import CONTEXT
 from labs.memory.recipe import Recipe
 from labs.models import MetricValue, Run
 from labs.parameters import ParameterErrors
@@ -111,8 +112,9 @@ class Answer:
 
     @property
     def smallest_gpu(self) -> int | None:
-        """GiB of the smallest common GPU that holds what is reserved."""
-        return next((size for size in GPUS if size >= self.totals["reserved"]), None)
+        """GiB of the smallest common GPU that holds what is reserved beside the CUDA context."""
+        needed = self.totals["reserved"] + CONTEXT / GIB
+        return next((size for size in GPUS if size >= needed), None)
 
 
 def title_of(recipe: Recipe) -> str:
