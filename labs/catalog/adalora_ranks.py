@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import NATS, VALIDATION_LOSS, Alpha, BatchSize, LanguageModel, LearningRate
 
 
@@ -176,6 +176,19 @@ LAB = Lab(
             x="module",
             kind="bar",
             x_title=MODULE,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "value-rank",
+            "value",
+            Text(
+                en="All matrices start with the same rank, and the budget leaves a third of it on average. What "
+                "mean rank do the value projections keep?",
+                zh="所有矩阵从相同的秩开始，预算平均只留三分之一。value 投影最后平均保留多大的秩？",
+            ),
+            "final_mean_rank",
+            ("module=v_proj",),
         ),
     ),
     presets={

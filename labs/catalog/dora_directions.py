@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import LOSS, VALIDATION_LOSS, Alpha, BatchSize, LanguageModel, Rank, TargetModules, different
 
 Method = Literal["lora", "dora", "full"]
@@ -153,6 +153,23 @@ LAB = Lab(
             where={"module": "q_proj"},
             x_title=STEP,
             series_titles=METHODS,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "correlation",
+            "order",
+            Text(
+                en="Do rows that turn more also change more in length? Order the methods by that correlation on the "
+                "query projections, from the smallest (1) to the largest (3).",
+                zh="转得多的行，长度是否也变得多？按 query 投影上的这一相关系数从小（1）到大（3）给各方法排序。",
+            ),
+            "correlation",
+            (
+                "method=lora,module=q_proj",
+                "method=dora,module=q_proj",
+                "method=full,module=q_proj",
+            ),
         ),
     ),
     presets={

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from kb.text import Text
 from labs.catalog.memory_simulator import gib
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, parameter
 from labs.memory.recipe import ArchitectureName, Recipe
 from labs.shared import Rank, different
 
@@ -159,6 +159,25 @@ LAB = Lab(
             kind="bar",
             x_title=RECIPE,
             x_titles=TITLES,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "too-large",
+            "which",
+            Text(
+                en="Which of these recipes for Llama 2 7B do not fit on the GPU, even with one row a batch?",
+                zh="Llama 2 7B 的这些配方中，哪些即使每批只有一行也装不进这张显卡？",
+            ),
+            "fits",
+            (
+                "model=llama-2-7b,recipe=full",
+                "model=llama-2-7b,recipe=full-small",
+                "model=llama-2-7b,recipe=lora",
+                "model=llama-2-7b,recipe=lora-checkpointing",
+                "model=llama-2-7b,recipe=qlora",
+                "model=llama-2-7b,recipe=qlora-checkpointing",
+            ),
         ),
     ),
     presets={

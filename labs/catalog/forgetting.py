@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import DIVERGED, NATS, BatchSize, LanguageModel, LearningRate, Rank, different
 
 Strategy = Literal["lora", "full", "replay-5", "replay-10", "ewc", "merge"]
@@ -207,6 +207,24 @@ LAB = Lab(
             kind="bar",
             x_title=STRATEGY,
             x_titles=STRATEGIES,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "order",
+            "order",
+            Text(
+                en="Order the strategies by how much of the first task they lose while learning the second, from "
+                "the least (1) to the most (4).",
+                zh="学第二个任务时，第一个任务忘掉多少？从最少（1）到最多（4）给各策略排序。",
+            ),
+            "forgetting",
+            (
+                "strategy=lora",
+                "strategy=full",
+                "strategy=replay-10",
+                "strategy=ewc",
+            ),
         ),
     ),
     presets={

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, ModelName, Parameters, Preset, explained, parameter
 from labs.shared import (
     DIVERGED,
     LOSS,
@@ -236,6 +236,18 @@ LAB = Lab(
             kind="bar",
             x_title=Text(en="method", zh="方法"),
             x_titles=METHODS,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "shift-bits",
+            "value",
+            Text(
+                en="ICQ stores a shift for each block of 64 weights. How many bits does that add to every weight?",
+                zh="ICQ 为每 64 个权重的块存一个平移量。平均每个权重因此多占多少位？",
+            ),
+            "extra_bits",
+            ("aim=entropy,part=encoder,reach=0.1",),
         ),
     ),
     presets={

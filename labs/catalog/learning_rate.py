@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import (
     DIVERGED,
     LOSS,
@@ -179,6 +179,19 @@ LAB = Lab(
             kind="bar",
             x_title=METHOD,
             x_titles=METHODS,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "ratio",
+            "value",
+            Text(
+                en="On the grids of this run, how many times as large is LoRA's best learning rate as that of full "
+                "fine-tuning?",
+                zh="在本次运行的网格上，LoRA 的最优学习率是全量微调的多少倍？",
+            ),
+            "rate_ratio",
+            ("",),
         ),
     ),
     presets={

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import Steps, different
 
 
@@ -152,6 +152,18 @@ LAB = Lab(
             x="rank",
             log_x=True,
             x_title=Text(en="rank", zh="秩"),
+        ),
+    ),
+    guesses=(
+        Guess(
+            "energy",
+            "value",
+            Text(
+                en="What share of full fine-tuning's update, in percent of its energy, can eight ranks hold?",
+                zh="秩 8 的最佳近似能保留全参数微调更新能量的百分之几？",
+            ),
+            "full_update_energy",
+            ("rank=8",),
         ),
     ),
     presets={

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from kb.text import Text
 from labs.catalog.memory_simulator import CATEGORIES, CATEGORY, gib
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, parameter
 from labs.memory.recipe import ArchitectureName, Recipe
 from labs.shared import Rank
 
@@ -128,6 +128,25 @@ LAB = Lab(
             x_title=CATEGORY,
             x_titles=CATEGORIES,
             series_titles=TITLES,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "no-saving",
+            "which",
+            Text(
+                en="Which of these steps, taken in this order, do not lower the peak at all?",
+                zh="按这个顺序逐项改动，哪些完全没有降低峰值？",
+            ),
+            "saving",
+            (
+                "against=before,rung=bfloat16",
+                "against=before,rung=checkpointing",
+                "against=before,rung=fused-loss",
+                "against=before,rung=adamw-8bit",
+                "against=before,rung=lora",
+                "against=before,rung=nf4",
+            ),
         ),
     ),
     presets={

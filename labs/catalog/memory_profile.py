@@ -7,7 +7,7 @@ from pydantic import Field
 from kb.text import Text
 from labs.catalog.memory_simulator import CATEGORIES, CATEGORY, gib
 from labs.catalog.peft_zoo import METHODS, TITLES, MethodName
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import LanguageModel, Rank, different
 
 ProfiledMethod = Literal[MethodName, "qlora"]
@@ -132,6 +132,18 @@ LAB = Lab(
             x_title=CATEGORY,
             x_titles=CATEGORIES,
             series_titles=PROFILED,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "ratio",
+            "value",
+            Text(
+                en="How high is LoRA's peak, as a multiple of that of full fine-tuning?",
+                zh="LoRA 的峰值是全量微调的多少倍？",
+            ),
+            "ratio_to_full",
+            ("against=full,method=lora",),
         ),
     ),
     presets={

@@ -1,7 +1,7 @@
 """How much memory does a training step of any model take, where does it go, and when is it most?"""
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Preset
+from labs.declaration import Chart, Guess, Lab, Metric, Preset
 from labs.memory.recipe import Recipe
 
 GIB = "GiB"
@@ -84,6 +84,18 @@ LAB = Lab(
             kind="bar",
             x_title=CATEGORY,
             x_titles=CATEGORIES,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "peak",
+            "value",
+            Text(
+                en="How much memory will the tensors of this recipe take at the peak?",
+                zh="这份配方的张量在峰值时占多少显存？",
+            ),
+            "peak",
+            ("",),
         ),
     ),
     presets={

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import DIVERGED, LOSS, Alpha, BatchSize, LanguageModel, LearningRate, Rank, Steps, TargetModules
 
 Training = Literal["none", "labels", "distilled"]
@@ -142,6 +142,23 @@ LAB = Lab(
             x_title=TRAINING,
             x_titles=TRAININGS,
             series_titles=TEXTS,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "distance",
+            "order",
+            Text(
+                en="Order the 4-bit models by how far their predictions on answers are from those of the "
+                "unquantised teacher, from the nearest (1) to the farthest (3).",
+                zh="按 4 位模型在答案上的预测离未量化教师的远近，从最近（1）到最远（3）排序。",
+            ),
+            "kl",
+            (
+                "text=answers,training=none",
+                "text=answers,training=labels",
+                "text=answers,training=distilled",
+            ),
         ),
     ),
     presets={

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, ModelName, Parameters, Preset, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, ModelName, Parameters, Preset, parameter
 from labs.shared import different
 
 Storage = Literal["nf4", "nf4-double", "fp4", "fp4-double", "int8"]
@@ -133,6 +133,18 @@ LAB = Lab(
             x_title=STORAGE,
             x_titles=STORAGES,
             series_titles=PARTS,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "constants",
+            "value",
+            Text(
+                en="How many bits a weight do the constants of NF4 take once they are quantised themselves?",
+                zh="双重量化之后，NF4 的量化常数平均每个权重占多少位？",
+            ),
+            "tensor_bits",
+            ("part=layer,storage=nf4-double,tensor=constants",),
         ),
     ),
     presets={
