@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import LOSS, NATS, BatchSize, LanguageModel, Rank, different
 
 Method = Literal["lora", "pissa", "lora-ga", "full"]
@@ -98,13 +98,13 @@ LAB = Lab(
         "[[claim:measured-full-flops-ratio]] the operations, because no weight gradients of frozen matrices are "
         "computed. Against LoRA's own steps, LoRA takes [[claim:measured-pissa-steps-ratio]] those of PiSSA and "
         "[[claim:measured-loraga-steps-ratio]] those of LoRA-GA; the second must first compute a full gradient, and "
-        "what that saves in operations is [[claim:measured-loraga-flops-ratio]]. A comparison at one common "
-        "learning rate measures the rate, not the method.",
+        "counted in operations LoRA takes [[claim:measured-loraga-flops-ratio]] of its. Three seeds do not tell PiSSA "
+        "from LoRA here. A comparison at one common learning rate measures the rate, not the method.",
         zh="先问按哪种时钟。各取这组学习率中最好的，达到同样的损失，LoRA 的步数是全量微调的 "
         "[[claim:measured-full-steps-ratio]]，运算量却是 [[claim:measured-full-flops-ratio]]，"
         "因为不必计算冻结矩阵的权重梯度。LoRA 的步数是 PiSSA 的 [[claim:measured-pissa-steps-ratio]]、"
         "LoRA-GA 的 [[claim:measured-loraga-steps-ratio]]；LoRA-GA 要先算一次完整梯度，"
-        "折算成运算量，LoRA 是它的 [[claim:measured-loraga-flops-ratio]]。"
+        "折算成运算量，LoRA 是它的 [[claim:measured-loraga-flops-ratio]]。三个种子分不出 PiSSA 与 LoRA。"
         "在同一个学习率下比较，比的是学习率而不是方法。",
     ),
     parameters=ConvergenceParameters,
@@ -183,6 +183,19 @@ LAB = Lab(
             x_titles=METHODS,
         ),
         Chart("seconds_to_target", QUIET, x="method", kind="bar", x_title=METHOD, x_titles=METHODS),
+    ),
+    guesses=(
+        Guess(
+            "steps",
+            "value",
+            Text(
+                en="To the same loss, each at its best learning rate: how many times as many steps as full "
+                "fine-tuning does LoRA take?",
+                zh="各取最好的学习率，达到同样的损失，LoRA 的步数是全量微调的多少倍？",
+            ),
+            "steps_ratio",
+            ("method=full",),
+        ),
     ),
     presets={
         "quick": Preset({}, seeds=(0,), expected_seconds=145),

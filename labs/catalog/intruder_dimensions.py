@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import DIVERGED, LOSS, NATS, VALIDATION_LOSS, BatchSize, LanguageModel, Steps, different
 
 Method = Literal["lora-1", "lora-8", "lora-64", "full"]
@@ -23,7 +23,7 @@ class IntruderDimensionsParameters(Parameters):
         "smollm2-135m", Text(en="The language model that is trained.", zh="要训练的语言模型。")
     )
     methods: list[Method] = parameter(
-        ["lora-1", "full"],
+        ["lora-8", "full"],
         Text(en="Methods", zh="方法"),
         Text(
             en="LoRA of some rank with α = 2r, or full fine-tuning; both train the attention's projections only.",
@@ -105,17 +105,19 @@ LAB = Lab(
     takeaway=Text(
         en="An intruder dimension is a left singular vector of large singular value in the trained weight whose cosine "
         "with every singular vector of the base is below a threshold; name the threshold and how many vectors you "
-        "looked at. Here, in one short training, LoRA of rank 1 has [[claim:measured-intruders-moderate-rate]] of "
-        "them at its usual rate and [[claim:measured-intruders-high-rate]] at ten times that; full fine-tuning has "
-        "[[claim:measured-intruders-full]] at its highest. So they are first of all a sign of a rate that is too "
-        "high for so few directions. Halving their singular values changes the loss on prose by "
-        "[[claim:measured-intruders-prose]] and the loss on the task by [[claim:measured-intruders-task]].",
+        "looked at. Here, in one short training, LoRA of rank 8 has [[claim:measured-intruders-moderate-rate]] of "
+        "them at its usual rate and [[claim:measured-intruders-high-rate]] at ten times that, where rank 1 has "
+        "[[claim:measured-intruders-rank-one]]; full fine-tuning has [[claim:measured-intruders-full]] at its highest. "
+        "So they are first of all a sign of an update that is too large, not of a rank that is too low. Halving their "
+        "singular values changes the loss on prose by [[claim:measured-intruders-prose]]; the loss on the task changes "
+        "by [[claim:measured-intruders-task]], which three seeds cannot tell from nothing.",
         zh="侵入维度是训练后权重中奇异值大、而与基座每个奇异向量的余弦都低于阈值的左奇异向量；"
-        "要说明阈值和检查了多少个向量。在这里的一次短训练中，秩 1 的 LoRA 在惯常学习率下有 "
-        "[[claim:measured-intruders-moderate-rate]] 个，十倍学习率下有 [[claim:measured-intruders-high-rate]] 个；"
-        "全量微调在最高学习率下有 [[claim:measured-intruders-full]] 个。"
-        "所以它首先说明：对这么少的方向，学习率太高了。把它们的奇异值减半，通用文本的损失变化 "
-        "[[claim:measured-intruders-prose]]，任务的损失变化 [[claim:measured-intruders-task]]。",
+        "要说明阈值和检查了多少个向量。在这里的一次短训练中，秩 8 的 LoRA 在惯常学习率下有 "
+        "[[claim:measured-intruders-moderate-rate]] 个，十倍学习率下有 [[claim:measured-intruders-high-rate]] 个，"
+        "此时秩 1 有 [[claim:measured-intruders-rank-one]] 个；全量微调在最高学习率下有 "
+        "[[claim:measured-intruders-full]] 个。所以它首先说明更新太大，而不是秩太低。"
+        "把它们的奇异值减半，通用文本的损失变化 [[claim:measured-intruders-prose]]；"
+        "任务的损失变化 [[claim:measured-intruders-task]]，三个种子不足以与零区分。",
     ),
     parameters=IntruderDimensionsParameters,
     metrics=(
@@ -188,6 +190,23 @@ LAB = Lab(
             x_title=SCALE,
             series_titles=METHODS,
             where={"rate": "0.01"},
+        ),
+    ),
+    guesses=(
+        Guess(
+            "none",
+            "which",
+            Text(
+                en="Where does the training make no intruder dimension at all?",
+                zh="哪些训练完全不产生侵入维度？",
+            ),
+            "intruders",
+            (
+                "method=lora-8,rate=0.001",
+                "method=lora-8,rate=0.01",
+                "method=full,rate=0.001",
+                "method=full,rate=0.01",
+            ),
         ),
     ),
     presets={

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, parameter
 from labs.shared import LOSS, NATS, Alpha, BatchSize, LanguageModel, different
 
 Start = Literal["kaiming", "peft", "paper"]
@@ -91,8 +91,9 @@ LAB = Lab(
         en="With B = 0 the first step moves B only, inside the row space of a random A: that space holds "
         "[[claim:measured-random-gradient-share]] of the gradient's energy, the top singular vectors hold "
         "[[claim:measured-loraga-gradient-share]]. Subtracting sBA from the weight keeps the model the same at the "
-        "start ([[claim:measured-loraga-start-equals-base]]). Compare starts each at "
-        "its own best rate, not at a common one: to the same loss the default takes [[claim:measured-loraga-speedup]] "
+        "start ([[claim:measured-loraga-start-equals-base]]). At a common rate LoRA-GA looks far better, "
+        "[[claim:measured-loraga-common-rate]] against [[claim:measured-default-common-rate]]; with each at its own "
+        "best rate nothing is left of it here: to the same loss the default takes [[claim:measured-loraga-speedup]] "
         "the steps of PEFT's start and [[claim:measured-loraga-paper-speedup]] those of the paper's, which says up to "
         "[[claim:lora-ga-speedup]]. Name the "
         "implementation: PEFT multiplies B by the singular values and leaves A alone, the authors scale both and use "
@@ -100,7 +101,8 @@ LAB = Lab(
         zh="B = 0 时，第一步只动 B，而且被限制在随机 A 的行空间里：这个空间只含梯度能量的 "
         "[[claim:measured-random-gradient-share]]，而最大的几个奇异向量含 [[claim:measured-loraga-gradient-share]]。"
         "从权重中减去 sBA，起点的模型不变（[[claim:measured-loraga-start-equals-base]]）。"
-        "比较时各用最好的学习率，而不是同一个：达到同样损失，"
+        "学习率相同时 LoRA-GA 看起来好得多：[[claim:measured-loraga-common-rate]] 对 "
+        "[[claim:measured-default-common-rate]]；各用最好的学习率，这里就不再有优势：达到同样损失，"
         "默认初始化的步数是 PEFT 版的 [[claim:measured-loraga-speedup]]、论文版的 "
         "[[claim:measured-loraga-paper-speedup]]，论文说最多 [[claim:lora-ga-speedup]]。"
         "还要说清是哪个实现：PEFT 把 B 乘上奇异值、A 不缩放，"
@@ -189,6 +191,18 @@ LAB = Lab(
             kind="bar",
             x_title=START,
             x_titles=STARTS,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "gradient-share",
+            "value",
+            Text(
+                en="What share of the gradient's energy lies in the row space of a random A of rank 8, in percent?",
+                zh="秩 8 的随机 A 的行空间含有梯度能量的百分之几？",
+            ),
+            "gradient_share",
+            ("start=kaiming",),
         ),
     ),
     presets={
