@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import (
     DIVERGED,
     LOSS,
@@ -179,6 +179,23 @@ LAB = Lab(
             kind="bar",
             x_title=PLACEMENT,
             series_titles=EQUAL,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "order",
+            "order",
+            Text(
+                en="At equal parameters, order the placements by the loss they reach, from the lowest (1) to the "
+                "highest (3).",
+                zh="参数量相等时，按达到的损失从低（1）到高（3）给各种放置方式排序。",
+            ),
+            "best_loss",
+            (
+                "equal=parameters,placement=q+v",
+                "equal=parameters,placement=q+k+v+o",
+                "equal=parameters,placement=all",
+            ),
         ),
     ),
     presets={

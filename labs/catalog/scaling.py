@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import (
     DIVERGED,
     LOSS,
@@ -229,6 +229,23 @@ LAB = Lab(
             log_x=True,
             x_title=RANK,
             series_titles=RULES,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "gradient",
+            "order",
+            Text(
+                en="From the smallest rank to the largest, how much does the gradient of the first step grow? Order "
+                "the factors from the least growth (1) to the most (3).",
+                zh="从最小的秩到最大的秩，首步的梯度增长多少？按增长从少（1）到多（3）给各种系数排序。",
+            ),
+            "gradient_growth",
+            (
+                "rule=alpha-over-r",
+                "rule=alpha-over-root-r",
+                "rule=constant",
+            ),
         ),
     ),
     presets={
