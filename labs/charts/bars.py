@@ -6,6 +6,7 @@ from xml.etree.ElementTree import Element
 from django.utils.safestring import SafeString
 
 from labs.charts.axes import Axis, make_axis
+from labs.charts.lying import LEFT, Rows, are_crowded, draw_lying, height_of
 from labs.charts.parts import (
     BOTTOM,
     RIGHT,
@@ -42,6 +43,8 @@ def bar_chart(
 ) -> SafeString:
     """Bars from zero, grouped by category: a point with x = 0 belongs to the first one.
 
+    The bars lie where the names of the categories would run into each other, and the chart is as high as it needs.
+
     Raises ValueError when there is no point, a value is not finite, or a point has no category.
     """
     points = [p for s in series for p in s.points]
@@ -49,9 +52,14 @@ def bar_chart(
     if any(p.x not in range(len(categories)) for p in points):
         raise ValueError(f"Invalid bar chart: a point's x is not one of the {len(categories)} categories")
     box = box_of(series, title, y_title)
-    svg = drawing(box, title, description(series, x_title, y_title, categories), width, height)
-    y_values = [v for p in points for v in (p.y, *p.ends)] + ([y_line.value] if y_line else [])
-    y = make_axis([0, *y_values], height - BOTTOM, TOP)
+    text = description(series, x_title, y_title, categories)
+    if are_crowded(categories, width):
+        svg = drawing(box, title, text, width, height_of(categories, series))
+        x = make_axis(_values(series, y_line), LEFT, width - RIGHT)
+        draw_lying(Rows(svg, x, categories, series), y_line)
+        return to_html(box)
+    svg = drawing(box, title, text, width, height)
+    y = make_axis(_values(series, y_line), height - BOTTOM, TOP)
     x = Axis(-0.5, len(categories) - 0.5, (), left_of(y), width - RIGHT)
     frame = Frame(svg, x, y)
     draw_y_axis(frame, width)
@@ -60,6 +68,12 @@ def bar_chart(
     if y_line:
         draw_across(frame, y_line, width)
     return to_html(box)
+
+
+def _values(series: Sequence[Series], line: Across | None) -> list[float]:
+    """What the axis has to hold: zero, the bars, their intervals and the line."""
+    values = [v for s in series for p in s.points for v in (p.y, *p.ends)]
+    return [0, *values, *([line.value] if line else [])]
 
 
 def _draw_bars(frame: Frame, series: Sequence[Series], categories: Sequence[str]) -> None:

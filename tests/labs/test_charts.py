@@ -154,6 +154,24 @@ def test_bars_of_one_category_stand_side_by_side() -> None:
     assert all(right <= left for (_, right), (left, _) in pairwise(bars))
 
 
+def test_bars_lie_where_their_names_would_run_into_each_other() -> None:
+    names = ["full fine-tuning in float32", "LoRA", "QLoRA", "a prefix"]
+    series = [Series("peak", [PlotPoint(i, value) for i, value in enumerate((8, 4, 2, -1))])]
+    chart = parse(bar_chart(series, categories=names, y_line=claimed(3.27), **TITLES))
+    bars = list(chart.iter(f"{SVG}rect"))
+    ends = [(float(bar.get("x")), float(bar.get("x")) + float(bar.get("width"))) for bar in bars]
+    zero = ends[0][0]
+    assert [end - zero for _, end in ends[:3]] == pytest.approx(
+        [8 * (zero - ends[3][0]) / k for k in (1, 2, 4)], abs=0.1
+    )
+    assert ends[3][1] == pytest.approx(zero, abs=0.02)
+    places = {label.text: float(label.get("y")) for label in chart.iter(f"{SVG}text")}
+    tops = [float(bar.get("y")) for bar in bars]
+    assert [places[name] for name in names] == sorted(places[name] for name in names)
+    assert all(places[name] < top for name, top in zip(names, tops, strict=True))
+    assert "claimed: 3.27" in places
+
+
 RANK_MAP = {
     "rows": ["query", "value"],
     "columns": ["0", "1", "2"],
