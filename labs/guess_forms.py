@@ -10,7 +10,7 @@ from labs.figures import value_title
 from labs.guessing import Answer
 from labs.models import Prediction
 from labs.services import Expected
-from labs.titles import point_title
+from labs.titles import titles_apart
 
 POSITION = "guess-{slug}-{index}"
 
@@ -85,7 +85,7 @@ class GuessForm(forms.Form):
 
 def fields_of(guess: Guess, lab: Lab) -> dict[str, forms.Field]:
     """A number, a place for each point, or boxes to tick."""
-    titles = {point: point_title(point, lab) for point in guess.points}
+    titles = titles_apart(guess.points, lab)
     name = f"guess-{guess.slug}"
     if guess.kind == "value":
         return {name: forms.FloatField(label=value_title(lab.metric(guess.metric)), required=False)}

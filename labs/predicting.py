@@ -7,7 +7,7 @@ from labs.guessing import Answer, outcome
 from labs.models import Prediction, Run
 from labs.numbers import format_quantity
 from labs.services.predictions import means_at
-from labs.titles import point_title
+from labs.titles import titles_apart
 
 
 def predicted_rows(run: Run) -> list[dict[str, Any]]:
@@ -31,4 +31,5 @@ def _shown(run: Run, guess: Guess, answer: Answer) -> dict[str, Any]:
     """A number with its unit, or the titles of points."""
     if isinstance(answer, int | float):
         return {"value": format_quantity(answer, run.lab.metric(guess.metric).unit)}
-    return {"points": [point_title(point, run.lab) for point in answer], "is_ordered": guess.kind == "order"}
+    titles = titles_apart(guess.points, run.lab)
+    return {"points": [titles.get(point, point) for point in answer], "is_ordered": guess.kind == "order"}

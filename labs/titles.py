@@ -1,6 +1,7 @@
 """How runs and points are called on pages and in charts."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
@@ -9,7 +10,7 @@ from kb.text import Text
 from labs.catalog import get_lab
 from labs.declaration import Lab
 from labs.models import Run
-from labs.points import parse_point
+from labs.points import parse_point, point_key
 
 
 def run_title(run: Run) -> str:
@@ -39,3 +40,11 @@ def point_title(point: str, lab: Lab | str) -> str:
         str(values[name][value]) if value in values.get(name, {}) else f"{names.get(name, name)} = {value}"
         for name, value in parse_point(point).items()
     )
+
+
+def titles_apart(points: Sequence[str], lab: Lab) -> dict[str, str]:
+    """A title for each point, without the settings that all of them share."""
+    parsed = [parse_point(point) for point in points]
+    shared = set.intersection(*(set(settings.items()) for settings in parsed)) if len(points) > 1 else set()
+    apart = [point_key(**{k: v for k, v in settings.items() if (k, v) not in shared}) for settings in parsed]
+    return {point: point_title(short, lab) for point, short in zip(points, apart, strict=True)}

@@ -7,12 +7,13 @@ from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labs.catalog import all_labs
+from labs.catalog import all_labs, get_lab
 from labs.declaration import Guess
 from labs.guessing import outcome, score, score_order, score_value
 from labs.models import Prediction, Run
 from labs.services import predictions_commit, predictions_score, run_claim, run_finish, run_finish_point, run_request
 from labs.services.predictions import after_scored
+from labs.titles import titles_apart
 from quiz.models import Card
 from quiz.sittings.queries import sure_answers
 from tests.builders import add_values, make_measured_claim, make_question, make_run
@@ -66,6 +67,12 @@ def test_a_point_that_the_run_lacks_is_no_outcome():
 
 
 # --- declarations -----------------------------------------------------------------------------------------------------
+
+
+def test_what_all_points_share_is_not_said_of_each():
+    lab = get_lab("memory-ladder")
+    titles = titles_apart(["against=before,rung=lora", "against=before,rung=nf4"], lab)
+    assert titles == {"against=before,rung=lora": "+ LoRA", "against=before,rung=nf4": "+ NF4 (QLoRA)"}
 
 
 @pytest.mark.parametrize(("lab", "guess"), GUESSES, ids=[f"{lab.slug}-{guess.slug}" for lab, guess in GUESSES])
