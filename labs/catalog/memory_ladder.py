@@ -150,7 +150,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=45),
+        "quick": Preset({}, seeds=(0,), expected_seconds=15),
         "standard": Preset({}, seeds=(0, 1, 2), expected_seconds=60),
         "gpu": Preset({"model": "llama-2-70b", "batch_size": 4}, seeds=(0,), expected_seconds=90),
     },
