@@ -30,6 +30,7 @@ VERDICT_TITLES = {
     Claim.PARTLY: _("partly true"),
     Claim.CITED: _("cited"),
     Claim.UNSUPPORTED: _("unsupported"),
+    Claim.UNDECIDED: _("undecided"),
     Claim.AWAITING: _("awaiting run"),
 }
 

@@ -275,13 +275,14 @@ class Claim(models.Model):
     TEXTS = ("statement", "often_said", "note", "assumptions")  # Markdown
     METHODS = [(m, m) for m in ("formula", "simulation", "measurement", "citation")]
     REPRODUCED, REFUTED, PARTLY = "reproduced", "refuted", "partly"
-    CITED, UNSUPPORTED, AWAITING = "cited", "unsupported", "awaiting"
+    CITED, UNSUPPORTED, UNDECIDED, AWAITING = "cited", "unsupported", "undecided", "awaiting"
     VERDICTS = [
         (REPRODUCED, "reproduced"),
         (REFUTED, "refuted"),
         (PARTLY, "partly"),
         (CITED, "cited"),
         (UNSUPPORTED, "unsupported"),
+        (UNDECIDED, "undecided"),
         (AWAITING, "awaiting run"),
     ]
 

@@ -2,11 +2,12 @@
 
 - formula: the value lies within the tolerance or it does not.
 - measurement, simulation: of a stochastic metric, the 95 % t-interval of the mean over seeds lies inside the accepted
-  range (reproduced), outside (refuted), or across its edge (undecided: more seeds are needed). One seed decides
-  nothing. A deterministic metric is settled by each of its values.
+  range (reproduced), outside (refuted), or across its edge (undecided: these seeds cannot tell). One seed decides
+  nothing and leaves the claim awaiting a run. A deterministic metric is settled by each of its values.
 - citation: a primary source says it (cited), or nobody does (unsupported).
 
-A claim with several checks is reproduced when all hold, refuted when none does, and partly true otherwise.
+A claim with several checks is reproduced when all hold, refuted when none does, and partly true otherwise; while one of
+them awaits a run or is undecided, so is the claim.
 """
 
 import math
@@ -73,7 +74,7 @@ def judge_metric(check: CheckSource, values: list[float], *, is_stochastic: bool
     elif summary.high < low or high < summary.low:
         verdict, reason = Claim.REFUTED, ""
     else:
-        verdict, reason = Claim.AWAITING, "undecided"
+        verdict, reason = Claim.UNDECIDED, "undecided"
     return Finding(verdict, value=summary.mean, low=summary.low, high=summary.high, n=len(values), reason=reason)
 
 
@@ -84,8 +85,9 @@ def judge_citation(*, has_source: bool) -> str:
 def combine(findings: list[Finding]) -> str:
     """The verdict of a claim from those of its checks."""
     verdicts = {finding.verdict for finding in findings}
-    if Claim.AWAITING in verdicts:
-        return Claim.AWAITING
+    for open_one in (Claim.AWAITING, Claim.UNDECIDED):
+        if open_one in verdicts:
+            return open_one
     return verdicts.pop() if len(verdicts) == 1 else Claim.PARTLY
 
 

@@ -57,6 +57,7 @@ def test_counts_name_every_verdict():
         "partly": 0,
         "cited": 0,
         "unsupported": 0,
+        "undecided": 0,
         "awaiting": 1,
     }
 

@@ -13,6 +13,7 @@ from labs.statistics import mean_interval
 from labs.verdicts import Finding, accepted_range, combine, judge_citation, judge_metric, judge_value
 
 REPRODUCED, REFUTED, AWAITING, PARTLY = Claim.REPRODUCED, Claim.REFUTED, Claim.AWAITING, Claim.PARTLY
+UNDECIDED = Claim.UNDECIDED
 
 numbers = st.floats(-1e6, 1e6)
 samples = st.lists(numbers, min_size=2, max_size=8)
@@ -87,12 +88,12 @@ def test_an_interval_across_an_edge_decides_nothing(values):
     assume(found.low < found.mean < found.high)
     for bound in ({"at_least": found.mean}, {"at_most": found.mean}):
         finding = judge_metric(check(**bound), values, is_stochastic=True)
-        assert (finding.verdict, finding.reason) == (AWAITING, "undecided")
+        assert (finding.verdict, finding.reason) == (UNDECIDED, "undecided")
 
 
 def test_an_interval_wider_than_the_range_decides_nothing():
     finding = judge_metric(check(expected=1, absolute=0.1), [0.0, 2.0], is_stochastic=True)
-    assert (finding.verdict, finding.reason) == (AWAITING, "undecided")
+    assert (finding.verdict, finding.reason) == (UNDECIDED, "undecided")
 
 
 @given(numbers, numbers, st.floats(0, 1e6))
@@ -132,6 +133,8 @@ def test_every_value_of_a_deterministic_metric_has_to_fit(values):
         ([REPRODUCED, REFUTED], PARTLY),
         ([REPRODUCED, AWAITING], AWAITING),
         ([REFUTED, AWAITING], AWAITING),
+        ([REFUTED, UNDECIDED], UNDECIDED),
+        ([UNDECIDED, AWAITING], AWAITING),
         ([REPRODUCED, REFUTED, AWAITING], AWAITING),
     ],
 )
