@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import (
     DIVERGED,
     NATS,
@@ -218,6 +218,19 @@ LAB = Lab(
             x_title=METHOD,
             series_titles=PAIRS,
             where={"weight": "0.5"},
+        ),
+    ),
+    guesses=(
+        Guess(
+            "averaging",
+            "value",
+            Text(
+                en="Averaging the A and the B of two adapters instead of their products: how large is the error, as "
+                "a multiple of the true mean of the updates?",
+                zh="不对乘积求平均，而是分别平均两个适配器的 A 和 B：误差是真实平均更新的多少倍？",
+            ),
+            "update_error",
+            ("method=factors,pair=facts,weight=0.5",),
         ),
     ),
     presets={

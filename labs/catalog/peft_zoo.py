@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.formulas.lora import ALL_LINEAR, lora_parameters, model_parameters
 from labs.formulas.matrices import frozen_a_parameters
 from labs.formulas.training import adalora_adapter_parameters, dora_adapter_parameters, dora_magnitudes
@@ -362,6 +362,23 @@ LAB = Lab(
         _pareto(Text(en="Learning against forgetting", zh="学习与遗忘"), "prose_change", log_x=False),
         _pareto(Text(en="Learning against memory", zh="学习与内存"), "peak_memory"),
         _pareto(Text(en="Learning against the time of a step", zh="学习与每步用时"), "seconds_per_step"),
+    ),
+    guesses=(
+        Guess(
+            "parameters",
+            "order",
+            Text(
+                en="Order the methods by the number of parameters they train, from the fewest (1) to the most (4).",
+                zh="按训练的参数量从少（1）到多（4）给这些方法排序。",
+            ),
+            "trainable_parameters",
+            (
+                "method=lora",
+                "method=bitfit",
+                "method=ia3",
+                "method=full",
+            ),
+        ),
     ),
     presets={
         "quick": Preset({}, seeds=(0,), expected_seconds=130),

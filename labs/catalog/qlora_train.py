@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import (
     LOSS,
     NATS,
@@ -206,6 +206,18 @@ LAB = Lab(
             kind="bar",
             x_title=METHOD,
             x_titles=METHODS,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "memory",
+            "value",
+            Text(
+                en="How much of the memory of LoRA on a 32-bit base does QLoRA's training state take?",
+                zh="QLoRA 训练时占用的内存，是 32 位基座上 LoRA 的多少倍？",
+            ),
+            "memory_share",
+            ("method=qlora,part=memory",),
         ),
     ),
     presets={

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kb.text import Text
-from labs.declaration import Chart, Lab, Metric, Parameters, Preset, explained, parameter
+from labs.declaration import Chart, Guess, Lab, Metric, Parameters, Preset, explained, parameter
 from labs.shared import LanguageModel, Rank, TargetModules, different
 
 Shape = Literal["1x16", "1x64", "1x256", "4x64", "8x64", "8x128"]
@@ -141,6 +141,23 @@ LAB = Lab(
             kind="bar",
             x_title=Text(en="sequences × tokens", zh="序列数 × token 数"),
             series_titles=VARIANTS,
+        ),
+    ),
+    guesses=(
+        Guess(
+            "order",
+            "order",
+            Text(
+                en="Order the variants by the time of a forward pass of 1 × 64 tokens, from the fastest (1) to the "
+                "slowest (3).",
+                zh="按 1 × 64 个 token 的前向耗时从快（1）到慢（3）给各种做法排序。",
+            ),
+            "latency",
+            (
+                "shape=1x64,variant=merged",
+                "shape=1x64,variant=adapter",
+                "shape=1x64,variant=bottleneck",
+            ),
         ),
     ),
     presets={

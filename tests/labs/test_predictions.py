@@ -69,6 +69,10 @@ def test_a_point_that_the_run_lacks_is_no_outcome():
 # --- declarations -----------------------------------------------------------------------------------------------------
 
 
+def test_every_lab_asks_for_a_prediction():
+    assert [lab.slug for lab in all_labs().values() if not lab.guesses] == []
+
+
 def test_what_all_points_share_is_not_said_of_each():
     lab = get_lab("memory-ladder")
     titles = titles_apart(["against=before,rung=lora", "against=before,rung=nf4"], lab)
