@@ -103,7 +103,8 @@ LAB = Lab(
         zh="64 个样本时，最终的留出损失比训练损失高 [[claim:measured-gap-64]]；1024 个样本、同样步数时高 "
         "[[claim:measured-gap-1024]]：首选办法是增加样本。在 64 个样本上，早停领先 "
         "[[claim:measured-early-stopping-gain]]，秩 1 领先 [[claim:measured-small-rank-gain]]，"
-        "dropout 取常用的十分之一领先 [[claim:measured-dropout-gain]]，常用大小的权重衰减领先 [[claim:measured-decay-gain]]："
+        "dropout 取常用的十分之一领先 [[claim:measured-dropout-gain]]，"
+        "常用大小的权重衰减领先 [[claim:measured-decay-gain]]："
         "过拟合的训练波动太大，三个种子都无法把它们与零区分。早停的代价只是一个验证集，而且它不能就是用来报告的那一个；"
         "权重衰减在短训练里作用很小，因为每步只缩小“学习率 × 衰减”的比例。",
     ),
