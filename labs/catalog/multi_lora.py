@@ -114,15 +114,17 @@ LAB = Lab(
         "adapters with different starts misses the mean update by [[claim:factor-averaging-error]]; with the same "
         "starting A it is [[claim:factor-averaging-shared-start]], which is why federated methods share or freeze A. "
         "But an exact sum is no promise: of the gain of two adapters that learned different facts it keeps "
-        "[[claim:exact-sum-keeps-both-tasks]]. And look at answers, not at the loss alone: of two adapters that "
-        "contradict each other at most half of the answers can be right, while the loss keeps "
-        "[[claim:exact-sum-of-contradictions]] of its gain.",
+        "[[claim:exact-sum-keeps-both-tasks]] in loss, and of the held-out questions it answers "
+        "[[claim:sum-keeps-right-answers]], where each adapter alone answers [[claim:single-adapter-right-answers]]. "
+        "So look at answers, not at the loss alone: of two adapters that contradict each other at most half of the "
+        "answers can be right, while the loss keeps [[claim:exact-sum-of-contradictions]] of its gain.",
         zh="更新是乘积，所以要加的是乘积，不是因子。把因子拼接起来恰好得到和，代价是秩加倍"
         "（[[claim:cat-is-the-exact-sum]]）；对 A、B 分别相加或平均，会留下没人训练过的交叉项："
         "误差与和的范数之比为 [[claim:linear-is-not-the-sum]]。初始值不同的适配器，平均因子与平均更新相差 "
         "[[claim:factor-averaging-error]]；A 的初始值相同时为 [[claim:factor-averaging-shared-start]]，"
         "所以联邦方法要共享或冻结 A。不过，精确求和也不保证什么：两个适配器学的是不同事实时，"
-        "求和保留的收益是 [[claim:exact-sum-keeps-both-tasks]]。还要看答案，不能只看损失：两个适配器互相矛盾时，"
+        "损失上的收益保留 [[claim:exact-sum-keeps-both-tasks]]，留出问题却只答对 [[claim:sum-keeps-right-answers]]，"
+        "单独使用时各能答对 [[claim:single-adapter-right-answers]]。所以要看答案，不能只看损失：两个适配器互相矛盾时，"
         "最多只有一半答案能对，而损失上的收益仍保留了 [[claim:exact-sum-of-contradictions]]。",
     ),
     parameters=MultiLoraParameters,
