@@ -252,8 +252,8 @@ LAB = Lab(
         "[[claim:zoo-pissa-beats-lora]], and three seeds can tell neither from nothing. Nor can they say whether the "
         "variants stay within a tenth of LoRA ([[claim:zoo-variants-within-a-tenth]] for rsLoRA), so ask of every new "
         "one over how many seeds it won, and whether LoRA was tuned as well: a method whose best rate lies at the edge "
-        "of its grid, as the table shows for several, is not tuned yet. Prompt tuning is far behind on a model this small "
-        "([[claim:zoo-prompt-lags]]). Which forgets more on general text, full fine-tuning or LoRA, stays open "
+        "of its grid, as the table shows for several, is not tuned yet. Prompt tuning is far behind on a model this "
+        "small ([[claim:zoo-prompt-lags]]). Which forgets more on general text, full fine-tuning or LoRA, stays open "
         "([[claim:zoo-full-forgets-more]]). And count before you compare: BitFit has nothing to train in a Llama "
         "unless biases are added, [[claim:zoo-bitfit-parameters]] here.",
         zh="不要用同一个学习率给各种方法排名：它们对更新量的缩放不同，最好的学习率也就不同。各取三个学习率中最好的，"
