@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from kb.text import Text
 from labs.catalog import get_lab
 from labs.catalog.memory_simulator import CATEGORIES
-from labs.charts import Across, Mark, PlotPoint, Series, StackedBar, line_chart, stacked_chart
+from labs.charts import Across, PlotPoint, Series, StackedBar, line_chart, stacked_chart
 from labs.memory.closed_form import closed_form_parts
 from labs.memory.context import CONTEXT
 from labs.memory.recipe import Recipe
@@ -180,7 +180,7 @@ def stacked_figure(known: list[Answer]) -> SafeString:
         parts={name: str(title) for name, title in CATEGORIES.items()},
         title=_("What the peak consists of"),
         x_title=_("GiB at the peak; lines are common GPUs"),
-        marks=[Mark(size, f"{size}") for size in GPUS],
+        marks=[Across(size, f"{size}") for size in GPUS],
     )
 
 

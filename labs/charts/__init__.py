@@ -9,7 +9,7 @@ from labs.charts.heat import SHADES, Cell, Grid, heat_map
 from labs.charts.lines import line_chart
 from labs.charts.parts import CORNERS, Across, PlotPoint, Role, Series, claimed, predicted
 from labs.charts.scatter import Better, pareto_front, scatter_chart
-from labs.charts.stacked import Mark, StackedBar, marks_beside, stacked_chart
+from labs.charts.stacked import StackedBar, marks_beside, stacked_chart
 
 __all__ = [
     "CORNERS",
@@ -19,7 +19,6 @@ __all__ = [
     "Better",
     "Cell",
     "Grid",
-    "Mark",
     "PlotPoint",
     "Role",
     "Series",

@@ -6,7 +6,7 @@ from unicodedata import east_asian_width
 from xml.etree.ElementTree import Element
 
 from labs.charts.axes import Axis, format_tick
-from labs.charts.parts import LETTER, RIGHT, Across, PlotPoint, Series, add, coloured, value_text
+from labs.charts.parts import LETTER, RIGHT, Across, PlotPoint, Series, add, coloured, draw_down, value_text
 
 LEFT, HEAD, FOOT = 12.0, 26.0, 44.0
 NAME, GAP = 28.0, 12.0  # of a row: its name, and what separates it from the next
@@ -61,9 +61,7 @@ def draw_lying(rows: Rows, line: Across | None) -> None:
         for point in one.points:
             _draw_bar(group, rows, one, point, rows.top(point.x, position))
     if line:
-        place = rows.x.place(line.value)
-        add(rows.svg, "line", x1=place, x2=place, y1=HEAD, y2=rows.bottom, class_="across")
-        add(rows.svg, "text", line.label, x=place, y=HEAD - 8, text_anchor="middle", class_="across-label")
+        draw_down(rows.svg, rows.x, line, HEAD, rows.bottom)
 
 
 def _draw_axis(rows: Rows) -> None:

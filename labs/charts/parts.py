@@ -227,6 +227,13 @@ def draw_across(frame: Frame, line: Across, width: int) -> None:
     add(frame.svg, "text", line.label, x=width - RIGHT, y=y - 6, text_anchor="end", class_="across-label")
 
 
+def draw_down(svg: Element, x: Axis, line: Across, top: float, bottom: float) -> None:
+    """A value drawn down a chart whose bars lie, its label on top."""
+    place = x.place(line.value)
+    add(svg, "line", x1=place, x2=place, y1=top, y2=bottom, class_="across")
+    add(svg, "text", line.label, x=place, y=top - 6, text_anchor="middle", class_="across-label")
+
+
 def draw_whisker(group: Element, frame: Frame, point: PlotPoint, x: float) -> None:
     low, high = (frame.y.place(v) for v in point.ends)
     path = f"M{x - 4:.2f} {low:.2f}h8M{x:.2f} {low:.2f}V{high:.2f}M{x - 4:.2f} {high:.2f}h8"

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 from django.utils.safestring import SafeString
 
 from labs.charts.axes import Axis, format_tick, make_axis
-from labs.charts.parts import RIGHT, PlotPoint, Series, add, box_of, drawing, to_html
+from labs.charts.parts import RIGHT, Across, PlotPoint, Series, add, box_of, draw_down, drawing, to_html
 
 LEFT, TOP, FOOT = 12.0, 34.0, 44.0
 ROW, BAR = 64.0, 30.0  # of a bar with its label, and of the bar alone
@@ -25,21 +25,13 @@ class StackedBar:
         return sum(self.values.values())
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A vertical line with its label, such as the memory of a GPU."""
-
-    value: float
-    label: str
-
-
 def stacked_chart(
     bars: Sequence[StackedBar],
     *,
     parts: Mapping[str, str],
     title: str,
     x_title: str,
-    marks: Sequence[Mark] = (),
+    marks: Sequence[Across] = (),
     width: int = 640,
 ) -> SafeString:
     """One bar a label; `parts` are the titles of parts by name. ValueError without a bar, or for a negative part."""
@@ -55,13 +47,13 @@ def stacked_chart(
     x = make_axis([0, *(bar.total for bar in bars), *(mark.value for mark in shown)], LEFT, width - RIGHT)
     _draw_axis(svg, x, height - FOOT)
     for mark in shown:
-        _draw_mark(svg, x, mark, height - FOOT)
+        draw_down(svg, x, mark, TOP - 12, height - FOOT)
     for index, bar in enumerate(bars):
         _draw_bar(svg, x, bar, used, TOP + ROW * index)
     return to_html(box)
 
 
-def marks_beside(bars: Sequence[StackedBar], marks: Sequence[Mark]) -> list[Mark]:
+def marks_beside(bars: Sequence[StackedBar], marks: Sequence[Across]) -> list[Across]:
     """Those from a quarter of the longest bar on, and the first beyond it."""
     longest = max(bar.total for bar in bars)
     ordered = sorted(marks, key=lambda mark: mark.value)
@@ -97,9 +89,3 @@ def _draw_bar(svg: Element, x: Axis, bar: StackedBar, parts: Mapping[str, str], 
             rect = add(group, "rect", x=left, y=top + 28, width=max(right - left, 0.5), height=BAR, class_="bar part")
             add(rect, "title", f"{bar.label}, {title}: {value:.4g}")
         start += value
-
-
-def _draw_mark(svg: Element, x: Axis, mark: Mark, bottom: float) -> None:
-    place = x.place(mark.value)
-    add(svg, "line", x1=place, x2=place, y1=TOP - 12, y2=bottom, class_="across")
-    add(svg, "text", mark.label, x=place, y=TOP - 18, text_anchor="middle", class_="across-label")

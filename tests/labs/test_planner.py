@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from labs import planner
 from labs.catalog.memory_simulator import CATEGORIES
-from labs.charts import Mark, StackedBar, marks_beside, stacked_chart
+from labs.charts import Across, StackedBar, marks_beside, stacked_chart
 from labs.memory.recipe import Recipe
 from labs.models import MetricValue, Run
 from tests.builders import add_values, make_run
@@ -215,7 +215,7 @@ def test_every_category_has_its_colour():
 
 
 def test_marks_are_those_near_the_bars_and_the_next_one():
-    marks = [Mark(size, str(size)) for size in planner.GPUS]
+    marks = [Across(size, str(size)) for size in planner.GPUS]
     shown = marks_beside([StackedBar("a", {"x": 20.0})], marks)
     assert [mark.value for mark in shown] == [8, 12, 16, 24]
 
