@@ -61,6 +61,16 @@ def test_the_child_sees_the_device_it_was_given(monkeypatch):
     assert child_environment()["CUDA_VISIBLE_DEVICES"] == "0,1"
 
 
+@pytest.mark.parametrize(
+    ("device", "told", "policy"), [("", None, None), ("1", None, "PASSIVE"), ("1", "ACTIVE", "ACTIVE")]
+)
+def test_threads_sleep_where_runs_share_the_cores(monkeypatch, device, told, policy):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if told:
+        monkeypatch.setenv("OMP_WAIT_POLICY", told)
+    assert child_environment(device).get("OMP_WAIT_POLICY") == policy
+
+
 def test_outside_a_pool_the_place_is_the_first():
     assert machine.place() == 0
 
