@@ -8,21 +8,34 @@ from labs.catalog import get_lab
 from labs.models import Claim, Run
 from labs.records import RunRecord
 from labs.schema import CheckSource
-from labs.services import run_request
+from labs.services import Request, run_request
 from labs.verdicts import judge_metric
 from worker.recording import record_run
 
-Say = Callable[[str], None]
 CONTRARY = {frozenset((Claim.REPRODUCED, Claim.REFUTED))}
 
 
-def simulations_again(claims: Iterable[Claim], say: Say) -> list[dict[str, Any]]:
+class Repeater:
+    """Makes runs anew, says which, and keeps how long each took."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.runs: list[dict[str, Any]] = []
+
+    def __call__(self, request: Request) -> RunRecord:
+        slug, preset = request.lab.slug, request.preset
+        self.say(f"{slug}: {preset} preset again")
+        record = record_run(request, self.say)
+        self.runs.append({"lab": slug, "preset": preset, "seconds": round(record.durations["total"], 1)})
+        return record
+
+
+def simulations_again(claims: Iterable[Claim], repeat: Repeater) -> list[dict[str, Any]]:
     """Repeat the reference runs behind the simulated claims; gives every result that is not what it was."""
     differences = []
     for run in Run.objects.filter(origin=Run.REFERENCE, lab_slug__in=labs_behind(claims, "simulation")):
-        say(f"{run.lab_slug}: again")
         request = run_request(lab_slug=run.lab_slug, params=run.params, preset=run.preset, seeds=run.seeds)
-        differences += _differences(run, record_run(request, say))
+        differences += _differences(run, repeat(request))
     return differences
 
 
@@ -39,7 +52,7 @@ def _differences(run: Run, record: RunRecord) -> list[dict[str, Any]]:
     ]
 
 
-def quick_again(claims: Iterable[Claim], say: Say) -> list[dict[str, Any]]:
+def quick_again(claims: Iterable[Claim], repeat: Repeater) -> list[dict[str, Any]]:
     """Run the quick preset of every lab behind a measured claim; gives what it says to each check that it reaches.
 
     Of a stochastic metric one seed decides nothing, so that most of these verdicts are `awaiting`.
@@ -47,9 +60,7 @@ def quick_again(claims: Iterable[Claim], say: Say) -> list[dict[str, Any]]:
     claims = list(claims)
     verdicts = []
     for slug in labs_behind(claims, "measurement"):
-        say(f"{slug}: quick preset")
-        record = record_run(run_request(lab_slug=slug, preset="quick"), say)
-        verdicts += _verdicts_by(record, claims)
+        verdicts += _verdicts_by(repeat(run_request(lab_slug=slug, preset="quick")), claims)
     return verdicts
 
 

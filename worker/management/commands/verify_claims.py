@@ -12,7 +12,7 @@ from labs.models import Claim
 from labs.queries import counts_by
 from labs.services import claims_recompute
 from worker.recording import RunFailed
-from worker.verification import quick_again, simulations_again
+from worker.verification import Repeater, quick_again, simulations_again
 
 KINDS = ("formula", "simulation", "quick")
 
@@ -34,14 +34,15 @@ class Command(BaseCommand):
         kinds = kinds_of(options["rerun"])
         claims_recompute()  # formulas are computed, so that `formula` needs nothing more
         claims = list(Claim.objects.select_related("topic"))
+        repeat = Repeater(self.stderr.write)
         try:
-            differences = simulations_again(claims, self.stderr.write) if "simulation" in kinds else []
-            repeated = quick_again(claims, self.stderr.write) if "quick" in kinds else []
+            differences = simulations_again(claims, repeat) if "simulation" in kinds else []
+            repeated = quick_again(claims, repeat) if "quick" in kinds else []
         except RunFailed as error:
             raise CommandError(f"A run that claims rest on did not succeed: {error}") from error
         if options["accept"]:
             ledger.accept_verdicts(settings.CONTENT_DIR, claims)
-        document = document_of(claims, differences, repeated)
+        document = document_of(claims, differences, repeated, repeat.runs)
         self.stdout.write(json.dumps(document, ensure_ascii=False, indent=1) if options["json"] else as_text(document))
         if document["changes"] or differences or any(row["contradicts"] for row in repeated):
             raise SystemExit(1)
@@ -55,7 +56,10 @@ def kinds_of(text: str) -> set[str]:
 
 
 def document_of(
-    claims: list[Claim], differences: list[dict[str, Any]], repeated: list[dict[str, Any]]
+    claims: list[Claim],
+    differences: list[dict[str, Any]],
+    repeated: list[dict[str, Any]],
+    runs: list[dict[str, Any]],
 ) -> dict[str, Any]:
     wanted, missing = ledger.unsettled(settings.CONTENT_DIR, claims)
     return {
@@ -64,6 +68,7 @@ def document_of(
         "changes": ledger.changes(settings.CONTENT_DIR, claims),
         "differences": differences,
         "repeated": repeated,
+        "runs": runs,
         "claims": ledger.entries(claims),
     }
 
@@ -72,6 +77,9 @@ def as_text(document: dict[str, Any]) -> str:
     lines = [f"{verdict}: {count}" for verdict, count in document["counts"].items()]
     statements = document["statements"]
     lines.append(f"{statements['settled']} of {statements['listed']} listed statements settled")
+    if runs := document["runs"]:
+        lines += [f"made again: {run['lab']}, {run['preset']} preset, {run['seconds']:.0f} s" for run in runs]
+        lines.append(f"{len(runs)} runs made again in {sum(run['seconds'] for run in runs) / 60:.0f} min")
     lines += [f"not settled: {i}" for i in statements["missing"]]
     lines += [f"changed: {c['slug']}: {c['before'] or 'new'} -> {c['after'] or 'gone'}" for c in document["changes"]]
     lines += [
