@@ -24,7 +24,7 @@ class Repeater:
 
     def __call__(self, request: Request) -> RunRecord:
         slug, preset = request.lab.slug, request.preset
-        self.say(f"{slug}: {preset} preset again")
+        self.say(f"{slug}: again, {preset or 'with its own parameters'}")
         record = record_run(request, self.say)
         self.runs.append({"lab": slug, "preset": preset, "seconds": round(record.durations["total"], 1)})
         return record

@@ -78,7 +78,7 @@ def as_text(document: dict[str, Any]) -> str:
     statements = document["statements"]
     lines.append(f"{statements['settled']} of {statements['listed']} listed statements settled")
     if runs := document["runs"]:
-        lines += [f"made again: {run['lab']}, {run['preset']} preset, {run['seconds']:.0f} s" for run in runs]
+        lines += [f"made again: {run['lab']} {run['preset']}: {run['seconds']:.0f} s" for run in runs]
         lines.append(f"{len(runs)} runs made again in {sum(run['seconds'] for run in runs) / 60:.0f} min")
     lines += [f"not settled: {i}" for i in statements["missing"]]
     lines += [f"changed: {c['slug']}: {c['before'] or 'new'} -> {c['after'] or 'gone'}" for c in document["changes"]]
