@@ -192,8 +192,10 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=70),
-        "standard": Preset({"steps": 64, "initial_steps": 8, "final_steps": 16}, seeds=(0, 1, 2), expected_seconds=360),
+        "quick": Preset({}, seeds=(0,), expected_seconds=40),
+        "standard": Preset(
+            {"steps": 64, "initial_steps": 8, "final_steps": 16}, seeds=(0, 1, 2, 3, 4), expected_seconds=700
+        ),
         "gpu": Preset(
             {"steps": 400, "initial_steps": 50, "final_steps": 100, "learning_rate": 5e-3},
             seeds=(0, 1, 2),

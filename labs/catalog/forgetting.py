@@ -228,7 +228,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=160),
+        "quick": Preset({"first_steps": 20, "second_steps": 10}, seeds=(0,), expected_seconds=160),
         "standard": Preset(
             {"strategies": ALL, "first_steps": 32, "second_steps": 16}, seeds=(0, 1, 2), expected_seconds=700
         ),

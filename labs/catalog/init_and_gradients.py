@@ -151,7 +151,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=120),
+        "quick": Preset({}, seeds=(0,), expected_seconds=80),
         "standard": Preset(
             {"starts": ["kaiming", "gaussian", "a-zero", "both-zero", "both-random"]},
             seeds=(0, 1, 2),

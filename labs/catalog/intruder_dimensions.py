@@ -210,7 +210,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=150),
+        "quick": Preset({}, seeds=(0,), expected_seconds=95),
         "standard": Preset(
             {"methods": ["lora-1", "lora-8", "full"], "learning_rates": [1e-3, 3e-3, 1e-2]},
             seeds=(0, 1, 2),

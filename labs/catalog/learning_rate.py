@@ -195,7 +195,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=150),
+        "quick": Preset({}, seeds=(0,), expected_seconds=170),
         "standard": Preset(
             {
                 "rates": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2],

@@ -147,7 +147,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=45),
+        "quick": Preset({}, seeds=(0,), expected_seconds=25),
         "standard": Preset({"methods": [*METHODS, "qlora"]}, seeds=(0, 1, 2), expected_seconds=600),
         "gpu": Preset(
             {"methods": [*METHODS, "qlora"], "sequence_length": 512, "batch_size": 4}, seeds=(0,), expected_seconds=1800

@@ -236,7 +236,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=150),
+        "quick": Preset({}, seeds=(0,), expected_seconds=170),
         "standard": Preset({"pairs": list(PAIRS), "methods": ALL_METHODS}, seeds=(0, 1, 2), expected_seconds=1000),
         "gpu": Preset(
             {"pairs": list(PAIRS), "methods": ALL_METHODS, "target_modules": "all-linear", "steps": 200},

@@ -122,7 +122,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=20),
+        "quick": Preset({}, seeds=(0,), expected_seconds=5),
         "standard": Preset({}, seeds=(0, 1, 2), expected_seconds=40),
         "gpu": Preset({"normal_blocks": 1_000_000}, seeds=(0, 1, 2), expected_seconds=60),
     },

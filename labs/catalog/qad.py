@@ -162,7 +162,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=110),
+        "quick": Preset({}, seeds=(0,), expected_seconds=130),
         "standard": Preset({"steps": 30, "passages": 24}, seeds=(0, 1, 2), expected_seconds=500),
         "gpu": Preset({"steps": 200, "batch_size": 32, "passages": 48}, seeds=(0, 1, 2), expected_seconds=300),
     },

@@ -221,7 +221,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=130),
+        "quick": Preset({}, seeds=(0,), expected_seconds=100),
         "standard": Preset(
             {"methods": ["lora-float32", "lora-bfloat16", "qlora", "qlora-bfloat16"], "steps": 40, "repeats": 10},
             seeds=(0, 1, 2),

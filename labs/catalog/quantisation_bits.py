@@ -148,7 +148,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=40),
+        "quick": Preset({}, seeds=(0,), expected_seconds=15),
         "standard": Preset({}, seeds=(0, 1, 2), expected_seconds=60),
         "gpu": Preset({"rows": 13_824, "columns": 5_120}, seeds=(0, 1, 2), expected_seconds=30),
     },

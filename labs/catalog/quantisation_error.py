@@ -248,7 +248,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=110),
+        "quick": Preset({}, seeds=(0,), expected_seconds=90),
         "standard": Preset({"blocks": [64, 32, 128, 256, 1024], "passages": 16}, seeds=(0, 1, 2), expected_seconds=720),
         "gpu": Preset(
             {"blocks": [64, 32, 128, 256, 512, 1024, 4096], "passages": 48}, seeds=(0, 1, 2), expected_seconds=180

@@ -211,7 +211,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({"ranks": [1, 64]}, seeds=(0,), expected_seconds=160),
+        "quick": Preset({"ranks": [1, 64]}, seeds=(0,), expected_seconds=95),
         "standard": Preset({"ranks": [1, 2, 4, 8, 16, 32, 64]}, seeds=(0, 1, 2), expected_seconds=1440),
         "gpu": Preset(
             {"ranks": [1, 2, 4, 8, 16, 32, 64, 128, 256], "steps": 200}, seeds=(0, 1, 2, 3, 4), expected_seconds=900

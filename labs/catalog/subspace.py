@@ -148,7 +148,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({}, seeds=(0,), expected_seconds=110),
+        "quick": Preset({}, seeds=(0,), expected_seconds=90),
         "standard": Preset({"steps": 100}, seeds=(0, 1, 2), expected_seconds=600),
         "gpu": Preset({"steps": 500}, seeds=(0, 1, 2), expected_seconds=400),
     },
