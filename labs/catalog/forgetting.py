@@ -41,12 +41,12 @@ class ForgettingParameters(Parameters):
         max_length=6,
     )
     first_steps: Annotated[int, Field(ge=1, le=2000)] = parameter(
-        24,
+        20,
         Text(en="Steps on the first task", zh="第一个任务的步数"),
         Text(en="Invented facts.", zh="虚构的事实。"),
     )
     second_steps: Annotated[int, Field(ge=1, le=2000)] = parameter(
-        12,
+        10,
         Text(en="Steps on the second task", zh="第二个任务的步数"),
         Text(en="What functions of Python's standard library do.", zh="解释 Python 标准库函数的用途。"),
     )
@@ -228,7 +228,7 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({"first_steps": 20, "second_steps": 10}, seeds=(0,), expected_seconds=160),
+        "quick": Preset({}, seeds=(0,), expected_seconds=160),
         "standard": Preset(
             {"strategies": ALL, "first_steps": 32, "second_steps": 16}, seeds=(0, 1, 2), expected_seconds=700
         ),

@@ -187,7 +187,7 @@ class PeftZooParameters(Parameters):
     )
     alpha: Alpha = explained(16, Text(en="The same for all.", zh="各方法相同。"))
     steps: Annotated[int, Field(ge=6, le=2000)] = parameter(
-        12, Text(en="Training steps", zh="训练步数"), Text(en="The same for all methods.", zh="各方法相同。")
+        10, Text(en="Training steps", zh="训练步数"), Text(en="The same for all methods.", zh="各方法相同。")
     )
     batch_size: BatchSize = 8
     prose_passages: Annotated[int, Field(ge=1, le=48)] = parameter(
@@ -387,9 +387,11 @@ LAB = Lab(
         ),
     ),
     presets={
-        "quick": Preset({"steps": 10}, seeds=(0,), expected_seconds=160),
+        "quick": Preset({}, seeds=(0,), expected_seconds=160),
         "standard": Preset(
-            {"methods": list(METHODS), "rates": 3, "prose_passages": 8}, seeds=(0, 1, 2), expected_seconds=1400
+            {"methods": list(METHODS), "rates": 3, "steps": 12, "prose_passages": 8},
+            seeds=(0, 1, 2),
+            expected_seconds=1400,
         ),
         "gpu": Preset(
             {"methods": list(METHODS), "rates": 3, "steps": 200, "prose_passages": 48},

@@ -103,7 +103,7 @@ def test_a_lab_shows_its_reference_figures(as_charlie):
 
 
 def test_the_expected_time_is_what_this_site_measured(as_charlie, alice):
-    assert "about 3 min" in body(as_charlie, LAB)
+    assert "about 2 min" in body(as_charlie, LAB)
     now = timezone.now()
     make_run(alice, started_at=now, finished_at=now + timezone.timedelta(seconds=600))
     html = body(as_charlie, LAB)
