@@ -5,8 +5,19 @@ from dataclasses import dataclass
 from unicodedata import east_asian_width
 from xml.etree.ElementTree import Element
 
-from labs.charts.axes import Axis, format_tick
-from labs.charts.parts import LETTER, RIGHT, Across, PlotPoint, Series, add, coloured, draw_down, value_text
+from labs.charts.axes import Axis
+from labs.charts.parts import (
+    LETTER,
+    RIGHT,
+    Across,
+    PlotPoint,
+    Series,
+    add,
+    coloured,
+    draw_axis_below,
+    draw_down,
+    value_text,
+)
 
 LEFT, HEAD, FOOT = 12.0, 26.0, 44.0
 NAME, GAP = 28.0, 12.0  # of a row: its name, and what separates it from the next
@@ -53,7 +64,7 @@ def height_of(categories: Sequence[str], series: Sequence[Series]) -> int:
 
 
 def draw_lying(rows: Rows, line: Across | None) -> None:
-    _draw_axis(rows)
+    draw_axis_below(rows.svg, rows.x, HEAD, rows.bottom)
     for index, name in enumerate(rows.categories):
         add(rows.svg, "text", name, x=rows.x.place(0) + 4, y=rows.top(index, 0) - 7, class_="bar-label")
     for position, (index, one) in enumerate(coloured(rows.series)):
@@ -62,14 +73,6 @@ def draw_lying(rows: Rows, line: Across | None) -> None:
             _draw_bar(group, rows, one, point, rows.top(point.x, position))
     if line:
         draw_down(rows.svg, rows.x, line, HEAD, rows.bottom)
-
-
-def _draw_axis(rows: Rows) -> None:
-    for tick in rows.x.ticks:
-        place = rows.x.place(tick)
-        group = add(rows.svg, "g", class_="tick")
-        add(group, "line", x1=place, x2=place, y1=HEAD, y2=rows.bottom, class_="axis" if tick == 0 else "grid")
-        add(group, "text", format_tick(tick, rows.x.ticks), x=place, y=rows.bottom + 24, text_anchor="middle")
 
 
 def _draw_bar(group: Element, rows: Rows, one: Series, point: PlotPoint, top: float) -> None:

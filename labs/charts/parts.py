@@ -227,6 +227,15 @@ def draw_across(frame: Frame, line: Across, width: int) -> None:
     add(frame.svg, "text", line.label, x=width - RIGHT, y=y - 6, text_anchor="end", class_="across-label")
 
 
+def draw_axis_below(svg: Element, x: Axis, top: float, bottom: float) -> None:
+    """The values of a chart whose bars lie: a line down at each tick, its number below."""
+    for tick in x.ticks:
+        place = x.place(tick)
+        group = add(svg, "g", class_="tick")
+        add(group, "line", x1=place, x2=place, y1=top, y2=bottom, class_="axis" if tick == 0 else "grid")
+        add(group, "text", format_tick(tick, x.ticks), x=place, y=bottom + 22, text_anchor="middle")
+
+
 def draw_down(svg: Element, x: Axis, line: Across, top: float, bottom: float) -> None:
     """A value drawn down a chart whose bars lie, its label on top."""
     place = x.place(line.value)

@@ -6,8 +6,19 @@ from xml.etree.ElementTree import Element
 
 from django.utils.safestring import SafeString
 
-from labs.charts.axes import Axis, format_tick, make_axis
-from labs.charts.parts import RIGHT, Across, PlotPoint, Series, add, box_of, draw_down, drawing, to_html
+from labs.charts.axes import Axis, make_axis
+from labs.charts.parts import (
+    RIGHT,
+    Across,
+    PlotPoint,
+    Series,
+    add,
+    box_of,
+    draw_axis_below,
+    draw_down,
+    drawing,
+    to_html,
+)
 
 LEFT, TOP, FOOT = 12.0, 34.0, 44.0
 ROW, BAR = 64.0, 30.0  # of a bar with its label, and of the bar alone
@@ -45,7 +56,7 @@ def stacked_chart(
     svg = drawing(box, title, _description(bars, parts, x_title), width, height)
     shown = marks_beside(bars, marks)
     x = make_axis([0, *(bar.total for bar in bars), *(mark.value for mark in shown)], LEFT, width - RIGHT)
-    _draw_axis(svg, x, height - FOOT)
+    draw_axis_below(svg, x, TOP, height - FOOT)
     for mark in shown:
         draw_down(svg, x, mark, TOP - 12, height - FOOT)
     for index, bar in enumerate(bars):
@@ -67,14 +78,6 @@ def _description(bars: Sequence[StackedBar], parts: Mapping[str, str], x_title: 
         listed = ", ".join(f"{parts[name]} {value:.4g}" for name, value in bar.values.items() if value)
         sentences.append(f"{bar.label}: {bar.total:.4g} ({listed}).")
     return " ".join(sentences)
-
-
-def _draw_axis(svg: Element, x: Axis, bottom: float) -> None:
-    for tick in x.ticks:
-        place = x.place(tick)
-        group = add(svg, "g", class_="tick")
-        add(group, "line", x1=place, x2=place, y1=TOP, y2=bottom, class_="grid")
-        add(group, "text", format_tick(tick, x.ticks), x=place, y=bottom + 22, text_anchor="middle")
 
 
 def _draw_bar(svg: Element, x: Axis, bar: StackedBar, parts: Mapping[str, str], top: float) -> None:
