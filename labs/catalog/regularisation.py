@@ -192,7 +192,7 @@ LAB = Lab(
     ),
     presets={
         "quick": Preset({}, seeds=(0,), expected_seconds=150),
-        "standard": Preset({"sizes": [64, 256, 1024]}, seeds=(0, 1, 2), expected_seconds=1050),
+        "standard": Preset({"sizes": [64, 256, 1024]}, seeds=(0, 1, 2, 3, 4), expected_seconds=1050),
         "gpu": Preset(
             {"sizes": [64, 256, 1024], "steps": 400, "batch_size": 8, "learning_rate": 1e-3},
             seeds=(0, 1, 2),
