@@ -251,7 +251,9 @@ LAB = Lab(
     presets={
         "quick": Preset({}, seeds=(0,), expected_seconds=125),
         "standard": Preset(
-            {"ranks": [1, 8, 64], "learning_rates": [3e-4, 1e-3, 3e-3, 1e-2]}, seeds=(0, 1, 2), expected_seconds=900
+            {"ranks": [1, 8, 64], "learning_rates": [3e-4, 1e-3, 3e-3, 1e-2]},
+            seeds=(0, 1, 2, 3, 4),
+            expected_seconds=900,
         ),
         "gpu": Preset(
             {
