@@ -163,10 +163,10 @@ def _fill(answers: list[Answer]) -> None:
             courses[value.run_id][value.step] += value.value if value.name == "alive" else 0.0
             continue
         for answer in by_run[value.run_id]:
-            if category:
-                answer.by_category[category] = value.value
-            else:
+            if not category:
                 answer.totals[value.name] = value.value
+            elif value.name == "at_peak":
+                answer.by_category[category] = value.value
     for run, course in courses.items():
         points = [PlotPoint(float(step), size) for step, size in sorted(course.items())]
         for answer in by_run[run]:

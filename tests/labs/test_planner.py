@@ -28,6 +28,7 @@ def known(recipe: Recipe, owner, **values) -> Run:
         add_values(run, name, "", value)
     for category, value in PARTS.items():
         add_values(run, "at_peak", f"category={category}", value)
+        add_values(run, "share", f"category={category}", 100 * value / sum(PARTS.values()))
         for step in range(3):
             MetricValue.objects.create(
                 run=run, name="alive", point=f"category={category}", seed=0, step=step, value=value / (3 - step)
@@ -88,6 +89,7 @@ def test_anybodys_simulation_answers_everybody(as_charlie, bob):
     assert "15.9" in html
     assert "24 GB" in html  # 16 GB would hold what is reserved, but not the CUDA context beside it
     assert html.count('<figure class="plot">') == 2
+    assert "A: 15.5 (parameters 12, activations 3, " in html  # GiB, not shares of the peak
     assert "bob" not in html
 
 
