@@ -48,13 +48,15 @@ def unit(name: str) -> str:
 
 @register.filter
 def span(seconds: float) -> str:
-    """A duration for people: `45 s`, `3 min`, `1 h 20 min`."""
+    """A duration for people: `45 s`, `3 min`, `1 h`, `1 h 20 min`."""
     whole = round(seconds)
     if whole < 90:
         return _("%(n)s s") % {"n": whole}
     minutes = round(whole / 60)
     if minutes < 60:
         return _("%(n)s min") % {"n": minutes}
+    if minutes % 60 == 0:
+        return _("%(n)s h") % {"n": minutes // 60}
     return _("%(h)s h %(n)s min") % {"h": minutes // 60, "n": minutes % 60}
 
 

@@ -19,7 +19,8 @@ def render(source: str, **context: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (1200, "20 min"), (4800, "1 h 20 min")]
+    ("seconds", "text"),
+    [(0.4, "0 s"), (89, "89 s"), (89.6, "2 min"), (1200, "20 min"), (3599, "1 h"), (4800, "1 h 20 min")],
 )
 def test_durations_are_for_people(seconds: float, text: str) -> None:
     assert evidence.span(seconds) == text

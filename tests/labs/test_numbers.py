@@ -69,13 +69,5 @@ def test_units_that_are_no_words_stay():
         assert format_unit("GB") == "GB"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.4, "0 s"), (45, "45 s"), (89.6, "2 min"), (120, "2 min"), (3599, "1 h 0 min"), (4800, "1 h 20 min")],
-)
-def test_spans_are_for_people(seconds, text):
-    assert evidence.span(seconds) == text
-
-
 def test_what_is_not_known_is_a_dash():
     assert evidence.number(None) == evidence.quantity(None, "nats") == "—"
