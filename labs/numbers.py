@@ -60,7 +60,11 @@ def format_unit(unit: str) -> str:
 
 
 def format_quantity(value: float, unit: str) -> str:
-    """`0.697 nats`, `37,748,736 parameters`, `99 %`; a ratio's unit goes without saying, a factor's is ×."""
-    if unit in ("", "ratio", "share"):
-        return format_number(value)
-    return f"{format_number(value)}{'' if unit == '×' else ' '}{format_unit(unit)}"
+    """`0.697 nats`, `37,748,736 parameters`, `99 %`; a ratio's unit goes without saying, a factor's is ×.
+
+    A factor with a power of ten has its × already: `6.99×10⁻⁸`.
+    """
+    shown = format_number(value)
+    if unit in ("", "ratio", "share") or (unit == "×" and "×" in shown):
+        return shown
+    return f"{shown}{'' if unit == '×' else ' '}{format_unit(unit)}"

@@ -55,6 +55,7 @@ def test_a_written_number_is_within_half_a_percent_of_the_value(value):
         (99, "%", "99 %"),
         (256, "parameters", "256 parameters"),
         (2.5, "×", "2.50×"),
+        (6.99e-8, "×", "6.99×10⁻⁸"),
         (0.25, "ratio", "0.250"),
         (0.25, "", "0.250"),
         (14, "GB", "14 GB"),
