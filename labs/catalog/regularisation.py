@@ -93,20 +93,19 @@ LAB = Lab(
         "用 64 到 1024 个样本训练同样的步数，比较训练样本上的损失与从未给出的事实上的损失。",
     ),
     takeaway=Text(
-        en="On 64 examples the held-out loss ends [[claim:measured-gap-64]] above the training loss, on 1024 after "
-        "the same steps [[claim:measured-gap-1024]]: more examples are the first remedy. On the 64, early stopping is "
-        "ahead by [[claim:measured-early-stopping-gain]], rank one by [[claim:measured-small-rank-gain]], dropout at "
-        "its usual tenth by [[claim:measured-dropout-gain]], weight decay at its usual value by "
-        "[[claim:measured-decay-gain]]: three seeds can tell none of them from nothing, because the overfitted run "
-        "varies so much. Early stopping costs only a validation set, which must be another than the one reported; "
-        "weight decay does little in a short training, since it shrinks weights by rate times decay a step.",
+        en="On 64 examples the held-out loss ends [[claim:measured-gap-64]] above the training loss, on 1024 after the "
+        "same steps [[claim:measured-gap-1024]]: more examples are the first remedy. On the 64, early stopping gains "
+        "[[claim:measured-early-stopping-gain]] and rank one [[claim:measured-small-rank-gain]]; dropout at its usual "
+        "tenth gains [[claim:measured-dropout-gain]] and weight decay at its usual value "
+        "[[claim:measured-decay-gain]], and five seeds can tell neither of these two from nothing. Early stopping "
+        "costs only a validation set, which must be another than the one reported; weight decay does little in a short "
+        "training, since it shrinks weights by rate times decay a step.",
         zh="64 个样本时，最终的留出损失比训练损失高 [[claim:measured-gap-64]]；1024 个样本、同样步数时高 "
-        "[[claim:measured-gap-1024]]：首选办法是增加样本。在 64 个样本上，早停领先 "
-        "[[claim:measured-early-stopping-gain]]，秩 1 领先 [[claim:measured-small-rank-gain]]，"
-        "dropout 取常用的十分之一领先 [[claim:measured-dropout-gain]]，"
-        "常用大小的权重衰减领先 [[claim:measured-decay-gain]]："
-        "过拟合的训练波动太大，三个种子都无法把它们与零区分。早停的代价只是一个验证集，而且它不能就是用来报告的那一个；"
-        "权重衰减在短训练里作用很小，因为每步只缩小“学习率 × 衰减”的比例。",
+        "[[claim:measured-gap-1024]]：首选办法是增加样本。在 64 个样本上，早停的收益是 "
+        "[[claim:measured-early-stopping-gain]]，秩 1 是 [[claim:measured-small-rank-gain]]；dropout 取常用的十分"
+        "之一，收益是 [[claim:measured-dropout-gain]]，常用大小的权重衰减是 [[claim:measured-decay-gain]]，五个种"
+        "子都无法把这两项与零区分。早停的代价只是一个验证集，而且它不能就是用来报告的那一个；权重衰减在短训练里作"
+        "用很小，因为每步只缩小“学习率 × 衰减”的比例。",
     ),
     parameters=RegularisationParameters,
     metrics=(
