@@ -24,7 +24,7 @@ from markdown.inlinepatterns import InlineProcessor
 from kb.text import Language
 
 # Raise when the same source must render to other HTML than before.
-RENDERER_VERSION = 2
+RENDERER_VERSION = 3
 
 # Longer sources are refused before they reach the parser: rendering costs about 5 ms a kB.
 MAX_SOURCE = 200_000
@@ -50,8 +50,9 @@ INLINE = re.compile(r"\[\[(?P<kind>[a-z]+):(?P<slug>[a-z0-9-]+)\]\]")
 CITATION = re.compile(r"\[@(?P<key>[a-z0-9-]+)\]")
 PLAIN = re.compile(r"\[\[plain:(?P<figure>[^|\]]+)\|(?P<reason>[^\]]+)\]\]")
 
-# The drawn numbers of parametric questions; where nothing was drawn their names stand for them.
+# The drawn numbers of parametric questions; where nothing was drawn, as in lists, an ellipsis stands for them.
 VARIABLE = re.compile(r"<<([a-z][a-z0-9_]*)>>")
+NOT_DRAWN = "…"
 
 _PLACEHOLDER = re.compile(r'<span data-inline="([a-z]+)" data-slug="([a-z0-9-]+)"></span>')
 
@@ -163,10 +164,6 @@ def sanitise(html: str) -> str:
     return _sanitise(html, _TAGS | _FOREIGN_TAGS)
 
 
-def variable_name(match: re.Match[str]) -> str:
-    return match[1].replace("_", " ")
-
-
 def render(source: str) -> str:
     """Sanitised HTML with placeholders. Cached by a hash of the source; ValueError above MAX_SOURCE characters."""
     if len(source) > MAX_SOURCE:
@@ -174,7 +171,7 @@ def render(source: str) -> str:
     key = digest_of(source)
     html: str | None = cache.get(key)
     if not html:
-        html = _sanitise(_markdown().convert(VARIABLE.sub(variable_name, source)))
+        html = _sanitise(_markdown().convert(VARIABLE.sub(NOT_DRAWN, source)))
         cache.set(key, html)
     return html
 

@@ -18,7 +18,7 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from kb.content.arithmetic import MATH
-from kb.markup import VARIABLE, variable_name
+from kb.markup import NOT_DRAWN, VARIABLE
 from kb.models import SearchDocument
 from kb.text import Language
 
@@ -81,7 +81,7 @@ _MARKUP: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"\[\[[a-z]+:[a-z0-9-]+\]\]|\[@[a-z0-9-]+\]"), " "),
     (re.compile(r"\]\([^)]*\)"), "] "),
     (re.compile(r"```\w*"), " "),
-    (VARIABLE, variable_name),
+    (VARIABLE, NOT_DRAWN),
     (re.compile(r"\\([A-Za-z]+)"), lambda m: _GREEK.get(m[1], " ")),
     (re.compile(r"[*_`#>|${}\\\[\]~^]+"), " "),
     (re.compile(r"\s+"), " "),
