@@ -61,3 +61,26 @@ def test_a_learner_follows_a_number_to_its_run_and_repeats_it(page: Page, site: 
         expect(rows.first.locator(".chip")).to_have_text(verdict)
         held = page.locator(".chip-large").inner_text()
         assert held in ("reproduced", "partly true"), f"{claim} is {held} after the run"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "questions/",
+        "questions/compare-peft-methods/answer/",
+        "questions/nf4-read-back/answer/",
+        "points/four-bit-grids/",
+        "points/low-bit-float-formats/",
+        "points/model-level-counts/",
+        "labs/peft-zoo/",
+        "claims/",
+        "planner/",
+    ],
+)
+def test_no_page_is_wider_than_a_phone(page: Page, site: Stack, path: str) -> None:
+    """Wide tables, charts and formulas scroll or wrap in their places."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{site.url}{path}")
+    expect(page.locator("main")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
