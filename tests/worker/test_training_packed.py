@@ -12,10 +12,11 @@ from worker.adapters import Adapter, adapter_weights, add_adapter, save_adapter
 from worker.models.tiny import tiny_model
 from worker.training.checkpoint import Checkpoints, OtherTraining
 from worker.training.config import TrainingConfig
-from worker.training.examples import Example
+from worker.training.end_to_end import Rows, attention_end_to_end
+from worker.training.examples import Example, collate_end_to_end
 from worker.training.loop import train
 from worker.training.packed import Configuration, initial_weights, train_packed, with_trained
-from worker.training.packed_layers import Group, PackedLinear, packed_layers
+from worker.training.packed_layers import PackedAdapter, PackedLinear, Tokens, packed_layers
 
 STEPS = 50
 EXAMPLES = [Example(tuple((11 * n + 5 * i) % 250 for i in range(5 + n % 7)), 1 + n % 4) for n in range(16)]
@@ -122,41 +123,55 @@ def test_dropout_is_refused_because_rows_would_not_be_what_they_are_alone(base):
 
 
 def test_the_product_and_its_gradients_are_those_of_autograd():
-    """In float64, two groups of ranks 2 and 3 on one layer with a bias."""
+    """In float64, ranks 2 and 3 on one layer with a bias; the configuration between them leaves it alone."""
     torch.manual_seed(0)
     base = nn.Linear(5, 4).double().requires_grad_(False)
-    groups, first = [], 0
-    for rank, size in ((2, 2), (3, 1)):
-        members = [{"": (torch.rand(rank, 5).double(), torch.rand(4, rank).double())} for _ in range(size)]
-        groups.append(Group(members, [0.5, 2.0][:size], first))
-        first += size
-    layer = PackedLinear(base, [group.modules[""] for group in groups], 3)
-    x = torch.rand(6, 7, 5).double().requires_grad_()
-    upstream = torch.rand(6, 7, 4).double()
+    weights = {i: {"": (torch.rand(rank, 5).double(), torch.rand(4, rank).double())} for i, rank in ((0, 2), (2, 3))}
+    leaves = {i: [matrix.clone().requires_grad_() for matrix in found[""]] for i, found in weights.items()}
+    scales, tokens = {0: 0.5, 2: 2.0}, Tokens()
+    layer = PackedLinear(base, {i: PackedAdapter(weights[i], scales[i]).modules[""] for i in weights}, tokens)
+    counts = [3, 4, 6]
+    tokens.lay(counts)
+    x = torch.rand(1, sum(counts), 5).double().requires_grad_()
+    upstream = torch.rand(1, sum(counts), 4).double()
     y = layer(x)
     y.backward(upstream)
 
-    factors = [(f.a[i], f.b[i], f.scale[i]) for f in layer.factors for i in range(len(f.a))]
-    leaves = [tuple(t.clone().requires_grad_() for t in (a, b)) for a, b, _ in factors]
     x2 = x.detach().clone().requires_grad_()
-    parts = zip(x2.split(2), leaves, factors, strict=True)
-    rows = [base(part) + scale * part @ a.mT @ b.mT for part, (a, b), (_, _, scale) in parts]
-    torch.cat(rows).backward(upstream)
-    torch.testing.assert_close(y, torch.cat(rows))
+    parts = [base(part) for part in x2.split(counts, dim=1)]
+    for i, (a, b) in leaves.items():
+        parts[i] = parts[i] + scales[i] * x2.split(counts, dim=1)[i] @ a.mT @ b.mT
+    expected = torch.cat(parts, dim=1)
+    expected.backward(upstream)
+    torch.testing.assert_close(y, expected)
     torch.testing.assert_close(x.grad, x2.grad)
-    gradients = [(f.a_gradient[i], f.b_gradient[i]) for f in layer.factors for i in range(len(f.a))]
-    for ours, theirs in zip(gradients, leaves, strict=True):
-        torch.testing.assert_close(ours, tuple(t.grad for t in theirs))
+    for i, pair in leaves.items():
+        found = layer.factors[i]
+        torch.testing.assert_close([found.a_gradient, found.b_gradient], [leaf.grad for leaf in pair])
 
 
 def test_only_the_packed_layers_change_while_packed(base):
     frozen = copy.deepcopy(base)
     weights = initial_weights(frozen, CONFIGURATIONS[1].adapter)
-    with packed_layers(frozen, [Group([weights], [1.0], 0)], 1):
+    with packed_layers(frozen, [PackedAdapter(weights, 1.0)]):
         changed = [name for name, module in frozen.named_modules() if isinstance(module, PackedLinear)]
         assert sorted(changed) == sorted(weights)
         assert not any(p.requires_grad for p in frozen.parameters())
     assert not any(isinstance(module, PackedLinear) for module in frozen.modules())
+
+
+def test_examples_end_to_end_do_not_see_each_other(base):
+    """The hidden states are those of each example by itself, and so is the attention of the model afterwards."""
+    examples = [EXAMPLES[i] for i in (6, 0, 3)]
+    batch = collate_end_to_end(examples)
+    rows = Rows.of([len(example.tokens) for example in examples])
+    before = base.config._attn_implementation
+    with torch.no_grad(), attention_end_to_end(base):
+        together = base.model(input_ids=batch.tokens, position_ids=batch.positions, rows=rows).last_hidden_state
+    assert base.config._attn_implementation == before
+    with torch.no_grad():
+        alone = [base.model(input_ids=torch.tensor([example.tokens])).last_hidden_state for example in examples]
+    torch.testing.assert_close(together, torch.cat(alone, dim=1))
 
 
 class Killed(Exception):

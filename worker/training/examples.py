@@ -110,6 +110,11 @@ def collate(examples: Sequence[Example], device: str = "cpu") -> Batch:
     return _fill([[example] for example in examples], device)
 
 
+def collate_end_to_end(examples: Sequence[Example], device: str = "cpu") -> Batch:
+    """One row, without padding."""
+    return _fill([examples], device)
+
+
 def collate_packed(examples: Sequence[Example], length: int, device: str = "cpu") -> Batch:
     """Rows of at most `length` tokens (more only for an example that is longer by itself), filled first fit."""
     rows: list[list[Example]] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +22,17 @@ class Evaluation:
     tokens: int
 
 
-def answer_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
+def answer_logits(model: PreTrainedModel, batch: Batch, **attention: Any) -> tuple[Tensor, Tensor]:
     """Logits at the label positions only, (N, V), and their labels, (N,).
 
     The output layer is the largest matrix of a small model: at 5 answer tokens of 24 it would cost five times as much
-    on all positions. `model` is the causal model itself; PEFT adapters are inside it, in place.
+    on all positions. `model` is the causal model itself; PEFT adapters are inside it, in place. The attention of
+    its layers is given `attention`.
     """
     decoder: nn.Module = getattr(model, model.base_model_prefix)
-    hidden = decoder(input_ids=batch.tokens, position_ids=batch.positions, use_cache=False).last_hidden_state
+    hidden = decoder(
+        input_ids=batch.tokens, position_ids=batch.positions, use_cache=False, **attention
+    ).last_hidden_state
     wanted = batch.labels != IGNORED  # (B, T)
     # In float32 also where the model is not: a sum of 16-bit losses would lose most of its digits.
     return model.get_output_embeddings()(hidden[wanted]).float(), batch.labels[wanted]

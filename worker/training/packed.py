@@ -1,9 +1,9 @@
 """Several adapters trained at once on one frozen base.
 
 A small batch leaves a machine idle while it reads the frozen weights; packed, they are read once for all configurations
-(see worker.training.packed_layers). These may differ in rank, alpha, target modules, seed, learning rate, schedule and
-weight decay, and see the same data as they would alone. Rows do not mix, so each learns what it would have learned
-alone, up to rounding.
+(see worker.training.packed_layers), and no token is padding (see worker.training.end_to_end). Configurations may differ
+in rank, alpha, target modules, seed, learning rate, schedule and weight decay, and see the same data as they would
+alone. Examples do not mix, so each learns what it would have learned alone, up to rounding.
 """
 
 import math
@@ -16,18 +16,19 @@ from itertools import islice
 import torch
 from peft import PeftModel
 from torch import Tensor
-from torch.nn import Parameter, ParameterList
+from torch.nn import ParameterList
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from transformers import PreTrainedModel
 
 from worker.adapters import Adapter, adapter_weights, add_adapter
 from worker.training.checkpoint import Checkpoints, TrainingState, restore_checkpoint, save_checkpoint
 from worker.training.config import TrainingConfig, data_order, learning_rate_factor
-from worker.training.examples import Example, collate, padded_shape
+from worker.training.end_to_end import Rows, attention_end_to_end
+from worker.training.examples import Example, collate_end_to_end, padded_shape
 from worker.training.loop import check_loss, data_digest
 from worker.training.loss import answer_logits
 from worker.training.outcomes import Diverged
-from worker.training.packed_layers import Group, Weights, packed_layers
+from worker.training.packed_layers import PackedAdapter, Tokens, Weights, packed_layers
 from worker.training.result import TrainingResult
 from worker.training.watching import Step, tell
 
@@ -54,60 +55,46 @@ class Trained:
 
 
 class Pack:
-    """Configurations that train together."""
+    """Configurations that train together, their examples in their order in every batch."""
 
     def __init__(self, model: PreTrainedModel, configurations: Sequence[Configuration]) -> None:
         self.model = model
         self.trained = [Trained(c, initial_weights(model, c.adapter)) for c in configurations]
-        self.groups: list[Group] = []
-        self.order: list[Trained] = []  # as their rows lie in a batch
-        self.leaves: list[list[Parameter]] = []  # of each in that order: all of A, all of B
-        for members in self._kinds():
-            scales = [member.configuration.adapter.scale for member in members]
-            group = Group([member.weights for member in members], scales, len(self.order))
-            self.groups.append(group)
-            self.order += members
-            self.leaves += [group.leaves(i) for i in range(len(members))]
-        groups = [self._optimizer_group(i, j) for i in range(len(self.order)) for j in range(2)]
+        self.adapters = [PackedAdapter(member.weights, member.configuration.adapter.scale) for member in self.trained]
+        self.leaves = [adapter.leaves() for adapter in self.adapters]
+        groups = [
+            {"params": [leaf], "weight_decay": configuration.training.weight_decay}
+            for configuration, pair in zip(configurations, self.leaves, strict=True)
+            for leaf in pair
+        ]
         self.optimizer = torch.optim.AdamW(groups, fused=True)
-
-    def _kinds(self) -> list[list[Trained]]:
-        """By what has to agree for products to be batched."""
-        kinds: dict[tuple[int, str], list[Trained]] = {}
-        for trained in self.trained:
-            adapter = trained.configuration.adapter
-            kinds.setdefault((adapter.rank, adapter.target_modules), []).append(trained)
-        return list(kinds.values())
-
-    def _optimizer_group(self, i: int, j: int) -> dict[str, object]:
-        config = self.order[i].configuration.training
-        return {"params": [self.leaves[i][j]], "weight_decay": config.weight_decay}
 
     def state(self, examples: Sequence[Example]) -> TrainingState:
         """What changes from now on, for checkpoints."""
-        configurations = [asdict(member.configuration) for member in self.order]
+        configurations = [asdict(member.configuration) for member in self.trained]
         identity = {"configurations": configurations, "data": data_digest(examples)}
         leaves = ParameterList([leaf for pair in self.leaves for leaf in pair])
-        return TrainingState(leaves, self.optimizer, None, [member.result for member in self.order], identity)
+        return TrainingState(leaves, self.optimizer, None, [member.result for member in self.trained], identity)
 
     def outcomes(self) -> dict[str, list[object]]:
         """Of those that diverged, by their place: reason and step, as JSON."""
-        found = {str(i): member.diverged for i, member in enumerate(self.order)}
+        found = {str(i): member.diverged for i, member in enumerate(self.trained)}
         return {place: [outcome.reason, outcome.step] for place, outcome in found.items() if outcome}
 
     def recall_outcomes(self, state: TrainingState) -> None:
         for place, (reason, step) in state.notes.items():
-            self.order[int(place)].diverged = Diverged(reason, step)
+            self.trained[int(place)].diverged = Diverged(reason, step)
 
-    def step(self, step: int, parts: Sequence[Sequence[Example]]) -> None:
-        """One step of every configuration on its own examples, in packed order."""
+    def step(self, step: int, parts: Sequence[Sequence[Example]], tokens: Tokens) -> None:
+        """One step of every configuration on its own examples."""
         started = time.perf_counter()
+        tokens.lay([padded_shape(part).tokens for part in parts])
         losses = self._losses(parts)
         losses.sum().backward()
         norms = [self._prepare(i, step, loss) for i, loss in enumerate(losses.tolist())]
         self.optimizer.step()
         seconds = time.perf_counter() - started
-        for member, loss, norm, part in zip(self.order, losses.tolist(), norms, parts, strict=True):
+        for member, loss, norm, part in zip(self.trained, losses.tolist(), norms, parts, strict=True):
             if not member.diverged:
                 member.result.losses.append(loss)
                 member.result.gradient_norms.append(norm)
@@ -116,8 +103,10 @@ class Pack:
 
     def _losses(self, parts: Sequence[Sequence[Example]]) -> Tensor:
         """Mean loss per answer token of each configuration, (K,)."""
-        batch = collate([example for part in parts for example in part], str(self.model.device))
-        logits, labels = answer_logits(self.model, batch)
+        examples = [example for part in parts for example in part]
+        batch = collate_end_to_end(examples, str(self.model.device))
+        rows = Rows.of([len(example.tokens) for example in examples], self.model.device)
+        logits, labels = answer_logits(self.model, batch, rows=rows)
         counts = torch.tensor([padded_shape(part).labels for part in parts], device=logits.device)
         owners = torch.repeat_interleave(torch.arange(len(parts), device=logits.device), counts)
         each = F.cross_entropy(logits, labels, reduction="none")
@@ -125,7 +114,7 @@ class Pack:
 
     def _prepare(self, i: int, step: int, loss: float) -> float:
         """Make a configuration ready for the optimizer; returns its gradient's norm before clipping."""
-        member, norm = self.order[i], _norm(self.leaves[i])
+        member, norm = self.trained[i], _norm(self.leaves[i])
         config = member.configuration.training
         try:
             check_loss(loss, norm, step, self.model.config.vocab_size)
@@ -200,9 +189,9 @@ def train_packed(
             _report(pack.trained, step, on_step)
     model.train()
     try:
-        with packed_layers(model, pack.groups, len(pack.order)):
+        with attention_end_to_end(model), packed_layers(model, pack.adapters) as tokens:
             for step, parts in islice(enumerate(_batches(pack, examples)), state.steps_done, None):
-                pack.step(step, parts)
+                pack.step(step, parts, tokens)
                 if checkpoints and (step + 1) % checkpoints.every_steps == 0:
                     state.notes.update(pack.outcomes())
                     save_checkpoint(checkpoints.folder, state)
@@ -215,7 +204,7 @@ def train_packed(
 
 def _batches(pack: Pack, examples: Sequence[Example]) -> Iterator[list[list[Example]]]:
     """For each step, the examples of each configuration: the same as it would see alone."""
-    orders = [data_order(len(examples), member.configuration.training) for member in pack.order]
+    orders = [data_order(len(examples), member.configuration.training) for member in pack.trained]
     for parts in zip(*orders, strict=True):
         yield [[examples[i] for i in part] for part in parts]
 
@@ -245,4 +234,4 @@ def check_packable(configurations: Sequence[Configuration]) -> None:
         if configuration.adapter.dropout:
             raise ValueError("Invalid configurations: packed training has no dropout")
     if first.accumulation > 1 or first.packed_length or first.precision != "float32" or first.gradient_checkpointing:
-        raise ValueError("Invalid configurations: packed training has padded float32 batches in one part")
+        raise ValueError("Invalid configurations: packed training has float32 batches in one part and no packed_length")
