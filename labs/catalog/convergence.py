@@ -199,7 +199,7 @@ LAB = Lab(
     ),
     presets={
         "quick": Preset({}, seeds=(0,), expected_seconds=145),
-        "standard": Preset({"learning_rates": [1e-3, 3e-3]}, seeds=(0, 1, 2), expected_seconds=780),
+        "standard": Preset({"learning_rates": [1e-3, 3e-3]}, seeds=(0, 1, 2, 3, 4), expected_seconds=780),
         "gpu": Preset(
             {"steps": 200, "learning_rates": [3e-4, 1e-3, 3e-3], "batch_size": 8, "target_loss": 1.0},
             seeds=(0, 1, 2),
