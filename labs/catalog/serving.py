@@ -91,15 +91,17 @@ LAB = Lab(
     takeaway=Text(
         en="Only merging is free; everything that stays in the graph costs time. Per layer, LoRA adds two thin matrix "
         "products and bottleneck adapters two more in sequence; few FLOPs, but many small kernels. At one short "
-        "sequence bottleneck adapters take [[claim:bottleneck-latency-measured]] the base's time here, a short "
-        "prefix [[claim:prefix-latency-measured]], and three seeds can tell neither from the base. Several "
-        "adapters in one batch give each row the same as its adapter alone ([[claim:mixed-batch-is-exact]]), at "
-        "[[claim:mixed-batch-cost]] the time of one adapter; dedicated kernels exist to lower this. Switching in "
-        "PEFT takes [[claim:switch-in-peft]]: it walks over every layer, so copying is not what it waits for.",
+        "sequence bottleneck adapters take [[claim:bottleneck-latency-measured]] the base's time here: slower, but "
+        "by how much five seeds leave open. A short prefix takes [[claim:prefix-latency-measured]], which they cannot "
+        "tell from the base. Several adapters in one batch give each row the same as its adapter alone "
+        "([[claim:mixed-batch-is-exact]]), at [[claim:mixed-batch-cost]] the time of one adapter; dedicated kernels "
+        "exist to lower this. Switching in PEFT takes [[claim:switch-in-peft]]: it walks over "
+        "every layer, so copying is not what it waits for.",
         zh="只有合并是免费的，留在计算图里的都要花时间。LoRA 在每层多做两次很窄的矩阵乘法，"
         "瓶颈适配器还要串行地再做两次：FLOPs 不多，但小算子很多。"
-        "单条短序列时，瓶颈适配器耗时是基座的 [[claim:bottleneck-latency-measured]]，"
-        "短前缀是 [[claim:prefix-latency-measured]]，三个种子都无法把它们与基座区分。"
+        "单条短序列时，瓶颈适配器耗时是基座的 [[claim:bottleneck-latency-measured]]：确实更慢，"
+        "慢多少，五个种子还定不下来。"
+        "短前缀是 [[claim:prefix-latency-measured]]，五个种子无法把它与基座区分。"
         "一批里混用多个适配器，每行结果与单独使用时相同"
         "（[[claim:mixed-batch-is-exact]]），耗时是单个适配器的 [[claim:mixed-batch-cost]]；专用算子就是为降低它而生。"
         "在 PEFT 里切换要 [[claim:switch-in-peft]]：时间花在遍历每一层，而不是拷贝。",
