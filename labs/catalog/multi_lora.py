@@ -134,7 +134,7 @@ LAB = Lab(
             Text(
                 en="Error of the combined update, relative to the true weighted sum", zh="合并更新相对真实加权和的误差"
             ),
-            "×",
+            "ratio",
             better="lower",
         ),
         Metric(
