@@ -6,10 +6,11 @@ from xml.etree.ElementTree import Element
 from django.utils.safestring import SafeString
 
 from labs.charts.axes import Axis, make_axis
-from labs.charts.lying import LEFT, Rows, are_crowded, draw_lying, height_of
+from labs.charts.lying import Rows, are_crowded, draw_lying, height_of
 from labs.charts.parts import (
     BOTTOM,
     RIGHT,
+    SIDE,
     TOP,
     Across,
     Frame,
@@ -55,7 +56,7 @@ def bar_chart(
     text = description(series, x_title, y_title, categories)
     if are_crowded(categories, width):
         svg = drawing(box, title, text, width, height_of(categories, series))
-        x = make_axis(_values(series, y_line), LEFT, width - RIGHT)
+        x = make_axis(_values(series, y_line), SIDE, width - SIDE)
         draw_lying(Rows(svg, x, categories, series), y_line)
         return to_html(box)
     svg = drawing(box, title, text, width, height)

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from unicodedata import east_asian_width
 from xml.etree.ElementTree import Element
 
 from labs.charts.axes import Axis
 from labs.charts.parts import (
-    LETTER,
     RIGHT,
     Across,
     PlotPoint,
@@ -17,9 +15,10 @@ from labs.charts.parts import (
     draw_axis_below,
     draw_down,
     value_text,
+    width_of,
 )
 
-LEFT, HEAD, FOOT = 12.0, 26.0, 44.0
+HEAD, FOOT = 26.0, 44.0
 NAME, GAP = 28.0, 12.0  # of a row: its name, and what separates it from the next
 ONLY, ONE_OF_SEVERAL = 22.0, 13.0  # height of a bar, with the space below it
 
@@ -47,8 +46,7 @@ class Rows:
 
 def are_crowded(categories: Sequence[str], width: int) -> bool:
     """Whether a name would be wider than its place below an upright bar, in the large print of phones."""
-    longest = max(sum(2 if east_asian_width(c) in "WF" else 1 for c in name) for name in categories)
-    return longest * LETTER > (width - RIGHT) / len(categories)
+    return max(map(width_of, categories)) > (width - RIGHT) / len(categories)
 
 
 def bar_of(series: Sequence[Series]) -> float:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+from unicodedata import east_asian_width
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from django.utils.safestring import SafeString
@@ -18,6 +19,7 @@ COLOURS = 7  # classes s0 … s6 in charts.css
 MARKER = 4.5  # half of a marker's width, in viewBox units
 LETTER = 11.0  # width of a digit in the large print of phones, for the left margin
 TOP, RIGHT, BOTTOM = 14.0, 22.0, 62.0
+SIDE = 22.0  # left and right of lying bars: half of the number below the outermost tick
 
 # Corners of the markers of series 1 to 6, as multiples of MARKER; series 0 has a circle.
 CORNERS: tuple[tuple[tuple[float, float], ...], ...] = (
@@ -103,6 +105,11 @@ def coloured(series: Sequence[Series]) -> list[tuple[int, Series]]:
     """Each series with its colour: own and reference series of one label share theirs."""
     labels = list(dict.fromkeys(s.label for s in series))
     return [(labels.index(s.label) % COLOURS, s) for s in series]
+
+
+def width_of(text: str) -> float:
+    """About as wide as it is in the large print of phones, in viewBox units."""
+    return LETTER * sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def name_of(one: Series, series: Sequence[Series]) -> str:
@@ -237,10 +244,11 @@ def draw_axis_below(svg: Element, x: Axis, top: float, bottom: float) -> None:
 
 
 def draw_down(svg: Element, x: Axis, line: Across, top: float, bottom: float) -> None:
-    """A value drawn down a chart whose bars lie, its label on top."""
-    place = x.place(line.value)
+    """A value drawn down a chart whose bars lie, its label on top and not over the edge."""
+    place, half = x.place(line.value), width_of(line.label) / 2
+    middle = max(half, min(place, x.end + SIDE - half))
     add(svg, "line", x1=place, x2=place, y1=top, y2=bottom, class_="across")
-    add(svg, "text", line.label, x=place, y=top - 6, text_anchor="middle", class_="across-label")
+    add(svg, "text", line.label, x=middle, y=top - 6, text_anchor="middle", class_="across-label")
 
 
 def draw_whisker(group: Element, frame: Frame, point: PlotPoint, x: float) -> None:

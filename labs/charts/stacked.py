@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 
 from labs.charts.axes import Axis, make_axis
 from labs.charts.parts import (
-    RIGHT,
+    SIDE,
     Across,
     PlotPoint,
     Series,
@@ -20,7 +20,7 @@ from labs.charts.parts import (
     to_html,
 )
 
-LEFT, TOP, FOOT = 12.0, 34.0, 44.0
+TOP, FOOT = 34.0, 44.0
 ROW, BAR = 64.0, 30.0  # of a bar with its label, and of the bar alone
 
 
@@ -55,7 +55,7 @@ def stacked_chart(
     height = int(TOP + ROW * len(bars) + FOOT)
     svg = drawing(box, title, _description(bars, parts, x_title), width, height)
     shown = marks_beside(bars, marks)
-    x = make_axis([0, *(bar.total for bar in bars), *(mark.value for mark in shown)], LEFT, width - RIGHT)
+    x = make_axis([0, *(bar.total for bar in bars), *(mark.value for mark in shown)], SIDE, width - SIDE)
     draw_axis_below(svg, x, TOP, height - FOOT)
     for mark in shown:
         draw_down(svg, x, mark, TOP - 12, height - FOOT)

@@ -172,6 +172,19 @@ def test_bars_lie_where_their_names_would_run_into_each_other() -> None:
     assert "claimed: 3.27" in places
 
 
+@pytest.mark.parametrize("value", [-150.0, -149.0, 0.1, 99.0, 100.0])
+def test_numbers_of_lying_bars_stay_inside_the_drawing(value: float) -> None:
+    """Also in the large print of phones, where a digit is 11 of the 640 units wide."""
+    series = [Series("kept", [PlotPoint(0, -150), PlotPoint(1, 100)])]
+    names = ["a name of many letters, longer than half of the drawing is wide", "LoRA"]
+    chart = parse(bar_chart(series, categories=names, y_line=claimed(value), **TITLES))
+    centred = [label for label in chart.iter(f"{SVG}text") if label.get("text-anchor") == "middle"]
+    assert {"-150", "100", f"claimed: {value:.4g}"} <= {label.text for label in centred}
+    for label in centred:
+        half = 11 * len(label.text) / 2
+        assert half <= float(label.get("x")) <= 640 - half
+
+
 RANK_MAP = {
     "rows": ["query", "value"],
     "columns": ["0", "1", "2"],
