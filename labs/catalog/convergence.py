@@ -96,15 +96,17 @@ LAB = Lab(
         en="Ask which clock. At each method's best rate of the grid and to the same loss, LoRA takes "
         "[[claim:measured-full-steps-ratio]] the steps of full fine-tuning, but "
         "[[claim:measured-full-flops-ratio]] the operations, because no weight gradients of frozen matrices are "
-        "computed. Against LoRA's own steps, LoRA takes [[claim:measured-pissa-steps-ratio]] those of PiSSA and "
+        "computed: by that clock five seeds cannot tell the two apart. LoRA takes "
+        "[[claim:measured-pissa-steps-ratio]] the steps of PiSSA and "
         "[[claim:measured-loraga-steps-ratio]] those of LoRA-GA; the second must first compute a full gradient, and "
-        "counted in operations LoRA takes [[claim:measured-loraga-flops-ratio]] of its. Three seeds do not tell PiSSA "
+        "counted in operations LoRA takes [[claim:measured-loraga-flops-ratio]] of its. Five seeds do not tell PiSSA "
         "from LoRA here. A comparison at one common learning rate measures the rate, not the method.",
         zh="先问按哪种时钟。各取这组学习率中最好的，达到同样的损失，LoRA 的步数是全量微调的 "
         "[[claim:measured-full-steps-ratio]]，运算量却是 [[claim:measured-full-flops-ratio]]，"
-        "因为不必计算冻结矩阵的权重梯度。LoRA 的步数是 PiSSA 的 [[claim:measured-pissa-steps-ratio]]、"
+        "因为不必计算冻结矩阵的权重梯度：按运算量，五个种子分不出高低。"
+        "LoRA 的步数是 PiSSA 的 [[claim:measured-pissa-steps-ratio]]、"
         "LoRA-GA 的 [[claim:measured-loraga-steps-ratio]]；LoRA-GA 要先算一次完整梯度，"
-        "折算成运算量，LoRA 是它的 [[claim:measured-loraga-flops-ratio]]。三个种子分不出 PiSSA 与 LoRA。"
+        "折算成运算量，LoRA 是它的 [[claim:measured-loraga-flops-ratio]]。五个种子分不出 PiSSA 与 LoRA。"
         "在同一个学习率下比较，比的是学习率而不是方法。",
     ),
     parameters=ConvergenceParameters,
